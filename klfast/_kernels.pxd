@@ -1,0 +1,113 @@
+"""The C interface (src_c/klfast.h) as Cython sees it."""
+from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
+
+cdef extern from "klfast.h" nogil:
+    int KL_STORAGE_COUNT
+    int KL_PROBS, KL_LOGITS
+    int KL_MEAN, KL_NATURAL
+
+    ctypedef struct kl_rows:
+        const char *data
+        int64_t row_stride, col_stride, n_rows, n_cols
+        const int64_t *index
+        const int64_t *indptr
+        const int32_t *indices
+        const double *prior
+        double prior_weight
+        int32_t weight_by_sum, storage, domain, take_log
+
+    ctypedef struct kl_norm:
+        double a, b
+
+    ctypedef struct kl_stats:
+        uint64_t recomputed, equal, candidates
+        uint32_t isa_ran, status
+        int64_t status_row
+        double status_value
+
+    ctypedef struct kl_center:
+        const double *row
+        kl_norm norm
+        const double *probs
+        const double *scale
+        const double *unscale
+        double excess
+
+    ctypedef struct kl_encode_args:
+        const kl_rows *rows
+        const kl_norm *norms
+        const kl_center *center
+        const double *extra
+        int64_t begin, end
+        int32_t role, single, width
+        double norm_factor, slack_factor, slack_floor
+        double *scratch
+        void *features
+        void *offset
+        void *norm
+        void *slack
+        uint64_t *support
+
+    ctypedef struct kl_kernels:
+        const char *name
+        uint32_t bit
+        int32_t mr64, nr64, mr32, nr32
+        void (*scan)(const kl_rows *, int64_t, int64_t, double, kl_norm *, int32_t *, double *,
+                     kl_stats *) noexcept nogil
+        void (*accumulate)(const kl_rows *, const kl_norm *, int64_t, int64_t, double *, double *,
+                           kl_stats *) noexcept nogil
+        void (*rowwise)(const kl_rows *, const kl_rows *, int64_t, int64_t, int32_t, double, double,
+                        double *, double *, kl_stats *) noexcept nogil
+        void (*entropy)(const kl_rows *, const kl_norm *, int64_t, int64_t, double *, double *,
+                        kl_stats *) noexcept nogil
+        double (*direct[2])(const double *, kl_norm, const double *, kl_norm, int64_t) noexcept nogil
+        const double *(*read)(const kl_rows *, int64_t, double *) noexcept nogil
+        void (*encode)(const kl_encode_args *, kl_stats *) noexcept nogil
+
+    int kl_isa_count()
+    const kl_kernels *kl_isa_at(int)
+    int kl_isa_supported(int)
+
+    uint64_t kl_row_key(int32_t, const double *, kl_norm, int64_t)
+    void kl_classify(const kl_kernels *, const kl_rows *, const kl_norm *, int64_t, int64_t,
+                     const uint64_t *, const int64_t *, int64_t, const kl_rows *, int64_t *, int8_t *,
+                     double *)
+
+    ctypedef struct kl_pairing:
+        const kl_kernels *kernels
+        const kl_rows *left
+        const kl_rows *right
+        const kl_norm *left_norms
+        const kl_norm *right_norms
+        const kl_center *center
+        int32_t left_role, single
+        double norm_factor, slack_factor, slack_floor
+        const double *left_extra
+        const void *features
+        const void *offset
+        const void *norm
+        const void *slack
+        const uint64_t *right_support
+        const int64_t *left_class
+        const int64_t *right_class
+        int64_t column_block, row_block
+
+    int64_t kl_workspace_bytes(const kl_pairing *, int64_t)
+
+    ctypedef struct kl_dense_out:
+        char *data
+        int64_t row_stride, col_stride
+        int32_t single
+        double accept, factor
+
+    void kl_dense_block(const kl_pairing *, const kl_dense_out *, int64_t, int64_t, int64_t, int64_t,
+                        void *, kl_stats *)
+
+    ctypedef struct kl_top:
+        int64_t k, capacity
+        int32_t skip_self
+
+    void kl_top_block(const kl_pairing *, const kl_top *, int64_t, int64_t, int64_t, int64_t,
+                      double *, int64_t *, void *, kl_stats *)
+    void kl_top_expand(int64_t, int64_t, const double *, const int64_t *, const int64_t *,
+                       const int64_t *, int64_t, double *, int64_t *, int64_t *)

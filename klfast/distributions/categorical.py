@@ -1,0 +1,158 @@
+"""Categorical distributions: histograms, probability vectors, softmax outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse
+
+from .. import _engine
+from . import smoothing as _smoothing
+
+# Rows of probabilities must sum to 1 this closely, by the precision that they are stored in.
+SUM_TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "float16": 1e-2, "bfloat16": 1e-2}
+
+
+class Categorical:
+    """Distributions over a finite set of bins, given in exactly one of four ways.
+
+    Parameters
+    ----------
+    probs : array-like (..., K)
+        Probabilities; rows sum to 1 within 1e-6 (float32: 1e-3; half precision: 1e-2). Values are those of the exactly
+        normalised rows.
+    logits : array-like (..., K)
+        Log-weights, softmax of each row; -inf masks a bin.
+    log_probs : array-like (..., K)
+        Logarithms of probabilities: logits whose exponentials sum to 1 as closely as `probs` must.
+    counts : array-like (..., K)
+        Nonnegative weights with any positive sum.
+    smoothing : float or tuple, optional
+        For counts and probs: a number a, added to every bin; ``("jelinek-mercer", weight[, background])``
+        for (1 - weight) p + weight b; ``("dirichlet", mass[, background])`` for (x + mass b)/(S + mass).
+        The background b is uniform unless given. Nothing is ever smoothed unless asked for.
+
+    Notes
+    -----
+    Arrays are neither copied nor converted where their type is float64, float32, float16, bfloat16 or
+    an integer. A `scipy.sparse` matrix is kept as CSR. Zeros are exact zeros: 0 log 0 = 0, and mass
+    where the other distribution has none gives inf.
+
+    Raises
+    ------
+    ValueError
+        Not exactly one parameter; masked, complex or non-numeric data; smoothing of logits. Values
+        are checked when a divergence is computed, and the error names the row.
+    """
+
+    def __init__(self, probs=None, *, logits=None, log_probs=None, counts=None, smoothing=None):
+        given = {k: v for k, v in dict(probs=probs, logits=logits, log_probs=log_probs, counts=counts).items()
+                 if v is not None}
+        if len(given) != 1:
+            raise ValueError("Categorical takes exactly one of probs=, logits=, log_probs=, counts=; got "
+                             + (", ".join(given) or "none"))
+        self.parameter, values = given.popitem()
+        self.values = as_values(values, f"{self.parameter}=")
+        if self.parameter in ("logits", "log_probs"):
+            if smoothing is not None:
+                raise ValueError(f"smoothing applies to counts and probs, not to {self.parameter}; pass "
+                                 "counts=exp(...) to smooth")
+            if scipy.sparse.issparse(self.values):
+                raise ValueError(f"{self.parameter}= cannot be sparse: a missing logit would be 0, not -inf")
+        if self.values.ndim == 0:
+            raise ValueError(f"{self.parameter}= needs at least one axis, the bins; got a scalar")
+        self.smoothing = smoothing
+        _smoothing.parse(smoothing, self.shape[-1])  # complain now
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape)
+
+    @property
+    def domain(self) -> int:
+        return _engine.LOGITS if self.parameter in ("logits", "log_probs") else _engine.PROBS
+
+    @property
+    def single(self) -> bool:
+        """Whether the values hold no more than float32 (so that float32 is the natural answer)."""
+        return self.values.dtype.name in ("float32", "float16", "bfloat16")
+
+    @property
+    def sum_tolerance(self) -> float:
+        """How far a row's sum may be from 1; negative: any sum."""
+        if self.parameter in ("counts", "logits") or self.smoothing is not None:
+            return -1.0
+        return SUM_TOLERANCE.get(self.values.dtype.name, 1e-6)
+
+    def rows(self, values=None) -> _engine.Rows:
+        """The engine's view of a 2-d array of these distributions (default: all, if 2-d)."""
+        values = self.values if values is None else values
+        prior = _smoothing.parse(self.smoothing, values.shape[-1])
+        if prior is None:
+            return _engine.Rows(values, self.domain)
+        return _engine.Rows(values, self.domain, prior.probs, prior.weight, prior.by_sum)
+
+    def __repr__(self) -> str:
+        smooth = "" if self.smoothing is None else f", smoothing={self.smoothing!r}"
+        return f"Categorical({self.parameter}=<{self.values.dtype.name} array {self.shape}>{smooth})"
+
+
+def as_distribution(x) -> Categorical:
+    """x itself if it is a distribution, else Categorical(probs=x)."""
+    return x if isinstance(x, Categorical) else Categorical(probs=x)
+
+
+def as_values(x, name: str):
+    """x as an array that the engine can read in place (or CSR), converting only where it must."""
+    if scipy.sparse.issparse(x):
+        return _as_csr(x)
+    if isinstance(x, np.ma.MaskedArray):
+        if np.ma.is_masked(x):
+            raise ValueError(f"{name} is a masked array with masked entries; fill them (x.filled(0)) or drop them")
+        x = x.data
+    if type(x).__module__.partition(".")[0] == "torch":
+        x = _from_torch(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
+    if array.dtype.name == "bool":
+        return array.view(np.uint8)
+    if array.dtype.kind == "c" or array.dtype.name not in _engine.STORAGES and array.dtype.kind not in "fiuO":
+        raise ValueError(f"{name} has dtype {array.dtype}; real numbers are needed")
+    if array.dtype.name not in _engine.STORAGES or not array.dtype.isnative:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} has dtype {array.dtype} and does not convert to float64") from None
+    return array
+
+
+def _as_csr(x):
+    if x.dtype.kind not in "fiub":
+        raise ValueError(f"a sparse matrix of dtype {x.dtype} was given; real numbers are needed")
+    csr = scipy.sparse.csr_array(x)
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+    parts = (csr.data.astype(np.float64, copy=False), csr.indices.astype(np.int32, copy=False))
+    result = scipy.sparse.csr_array((*parts, csr.indptr), shape=csr.shape)
+    # scipy narrows index arrays; the engine reads 64-bit row pointers.
+    result.indptr = result.indptr.astype(np.int64, copy=False)
+    result.indices = result.indices.astype(np.int32, copy=False)
+    return result
+
+
+def _from_torch(tensor):
+    """A CPU tensor's memory; bfloat16, which NumPy lacks, by its bits."""
+    if tensor.device.type != "cpu":
+        raise ValueError(f"a tensor on {tensor.device} was given; klfast runs on the CPU: pass tensor.cpu()")
+    tensor = tensor.detach()
+    if str(tensor.dtype) == "torch.bfloat16":
+        try:
+            import ml_dtypes
+        except ImportError:
+            return tensor.float().numpy()
+        import torch
+
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()

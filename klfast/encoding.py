@@ -1,0 +1,186 @@
+"""Operands: checked rows with their norms, and the right operand encoded around its centre.
+
+check:   Operand    rows, norms, whether any bin is empty; raises with the place of what is wrong
+encode:  Reference  an Operand with its centre, classes of equal rows and packed columns (cached)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from . import _engine, plan
+from .distributions import Categorical
+
+# Below this many columns the direct kernel handles equal pairs as cheaply as a table of classes.
+CLASSES_FROM = 64
+
+# Floor under the centre's probabilities in the whitening scale, so that features stay far inside the range of float32.
+SCALE_FLOOR = 1e-24
+
+
+@dataclass
+class Operand:
+    """Checked rows of one side."""
+
+    rows: _engine.Rows
+    norms: np.ndarray
+    has_zeros: bool
+    single: bool
+    threads: int
+
+    @property
+    def n(self) -> int:
+        return self.rows.shape[0]
+
+    @property
+    def n_bins(self) -> int:
+        return self.rows.shape[1]
+
+    @cached_property
+    def entropy(self) -> np.ndarray:
+        return _engine.entropy(self.rows, self.norms, self.threads)
+
+    def as_logits(self) -> Operand:
+        """The same distributions read as log-weights, to meet an operand that has logits."""
+        if self.rows.domain == _engine.LOGITS:
+            return self
+        rows = self.rows.as_logits()
+        norms, has_zeros, _ = _engine.scan(rows, -1.0, self.threads)
+        return Operand(rows, norms, has_zeros, self.single, self.threads)
+
+    def select(self, index) -> Operand:
+        return Operand(self.rows.select(index), np.ascontiguousarray(self.norms[index]), self.has_zeros,
+                       self.single, self.threads)
+
+
+def check(dist: Categorical, name: str, threads: int) -> Operand:
+    """Check every row of a matrix of distributions; ValueError names the first bad place."""
+    if len(dist.shape) != 2:
+        hint = "; a single distribution is x[None, :]" if len(dist.shape) == 1 else ""
+        raise ValueError(f"{name} must be 2-d, one distribution a row; got shape {dist.shape}{hint}")
+    if dist.shape[1] == 0 and dist.shape[0]:
+        raise ValueError(f"{name} has shape {dist.shape}: distributions need at least one bin")
+    rows = dist.rows()
+    norms, has_zeros, stats = _engine.scan(rows, dist.sum_tolerance, threads)
+    if stats.refused:
+        raise refusal(dist, rows, name, *stats.refused)
+    return Operand(rows, norms, has_zeros, dist.single, threads)
+
+
+def check_bins(p: int, q: int) -> None:
+    if p != q:
+        raise ValueError(f"P and Q must have the same number of bins; got {p} and {q}")
+
+
+# kl_row_status of src_c/klfast.h
+_NAN, _INFINITE, _NEGATIVE, _EMPTY, _SUM = range(1, 6)
+
+
+def refusal(dist: Categorical, rows: _engine.Rows, name: str, status: int, row: int, value: float,
+            place: str | None = None) -> ValueError:
+    """The error for a refused row: what is wrong, where, what to do."""
+    place = place or f"row {row}"
+    logits = dist.domain == _engine.LOGITS
+    data = rows.read(row)
+    if status == _EMPTY:
+        what = "every logit is -inf" if logits else "the row sums to 0"
+        return ValueError(f"{name}: {place} is empty ({what}); drop it" + ("" if logits else ", or smooth: "
+                          "klfast.Categorical(counts=..., smoothing=0.5)"))
+    if status == _SUM and logits:
+        return ValueError(f"{name}: {place} of log_probs has probabilities that sum to exp({value:.6g}), not 1 "
+                          f"(tolerance {dist.sum_tolerance:g}); pass klfast.Categorical(logits=...) to normalise")
+    if status == _SUM:
+        return ValueError(f"{name}: {place} sums to {value:.9g}, not 1 (tolerance {dist.sum_tolerance:g}); if these are "
+                          "counts or weights, pass klfast.Categorical(counts=...), which normalises")
+    test = {_NAN: np.isnan, _NEGATIVE: lambda x: x < 0,
+            _INFINITE: np.isposinf if logits else np.isinf}[status]
+    where = np.flatnonzero(test(data))
+    if not where.size:
+        return ValueError(f"{name}: {place} is finite but its sum overflows float64; scale the row down")
+    k = int(where[0])
+    advice = {_NAN: "replace or drop it", _INFINITE: "replace or drop it",
+              _NEGATIVE: "probabilities and counts are >= 0; log-weights go to klfast.Categorical(logits=...)"}
+    return ValueError(f"{name}: {place}, bin {k} is {data[k]:g}; {advice[status]}")
+
+
+def center_of(operand: Operand) -> _engine.Center:
+    """The mean of the rows, as a row of their domain, with the scale 1/sqrt(c) that whitens features."""
+    mean = _engine.mean_probs(operand.rows, operand.norms, operand.threads)
+    logits = operand.rows.domain == _engine.LOGITS
+    with np.errstate(divide="ignore"):
+        row = (np.log(mean) if logits else mean)[None, :]
+        scale = np.where(mean > 0, 1 / np.sqrt(np.maximum(mean, SCALE_FLOOR)), 0.0)
+    norm = _engine.scan(_engine.Rows(row, operand.rows.domain), -1.0, 1)[0][0]
+    # Exact sums of the floats that stand for the centre: the offsets need their excess over 1.
+    probs = np.exp(row[0] - norm["a"]) / norm["b"] if logits else mean
+    excess = 0.0 if logits else _sum_minus_one(probs)
+    return _engine.Center(row[0], tuple(norm), probs, scale, excess)
+
+
+def _sum_minus_one(x: np.ndarray) -> float:
+    import math
+
+    return math.fsum([*x.tolist(), -1.0])
+
+
+class Reference:
+    """The right operand, encoded once: what `Index` holds."""
+
+    def __init__(self, operand: Operand, role: int):
+        self.operand, self.role = operand, role
+        self.center = center_of(operand) if operand.n else None
+        self._columns: dict[tuple[bool, bool], _engine.Columns] = {}
+
+    def in_domain(self, domain: int) -> Reference:
+        """Itself, or its logit reading, which a left operand with logits needs (cached)."""
+        if domain == self.operand.rows.domain:
+            return self
+        return self._as_logits
+
+    @cached_property
+    def _as_logits(self) -> Reference:
+        return Reference(self.operand.as_logits(), self.role)
+
+    @cached_property
+    def _classes(self):
+        """(sorted unique keys, first row of each, class of each row or -1, identical to the first?)."""
+        o = self.operand
+        keys = _engine.keys(o.rows, o.norms, o.threads)
+        unique, first = np.unique(keys, return_index=True)
+        classes, identical = _engine.classify(o.rows, o.norms, unique, first, o.rows, o.threads)
+        return unique, first, classes, identical
+
+    def classes_of(self, left: Operand | None):
+        """Classes of equal rows as (left, right), or (None, None) where not worth the keys."""
+        if self.operand.n < CLASSES_FROM:
+            return None, None
+        unique, first, right, _ = self._classes
+        if left is None:
+            return right, right
+        o = self.operand
+        return _engine.classify(left.rows, left.norms, unique, first, o.rows, left.threads)[0], right
+
+    @cached_property
+    def distinct(self):
+        """(index of distinct rows, starts, members): rows that agree to the bit are one row."""
+        unique, first, classes, identical = self._classes
+        n = self.operand.n
+        owner = np.where(identical & (classes >= 0), first[classes], np.arange(n))
+        index, group = np.unique(owner, return_inverse=True)
+        members = np.argsort(group, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=index.size))])
+        return index, group, starts.astype(np.int64), members.astype(np.int64)
+
+    def columns(self, single: bool, distinct: bool, with_support: bool) -> _engine.Columns:
+        """Features packed for the active ISA, in float32 or float64, of all or of the distinct rows."""
+        key = (single, distinct)
+        found = self._columns.get(key)
+        if found is None or found.isa != _engine.active_isa() or (with_support and not found.support.size):
+            o = self.operand.select(self.distinct[0]) if distinct else self.operand
+            c = plan.certificate(o.n_bins, single)
+            found = self._columns[key] = _engine.Columns(
+                o.rows, o.norms, self.center, self.role, single, with_support, c.slack, c.floor, o.threads)
+        return found

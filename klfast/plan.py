@@ -1,0 +1,113 @@
+"""Policy, as pure functions of sizes, types, cores and memory: threads, precision, block sizes, certificate.
+
+No function here looks at data. `tests/test_plan.py` reads as the table of these decisions.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+import joblib
+from joblib.parallel import get_active_backend
+
+UNIT = {False: 2.0**-53, True: 2.0**-24}  # unit roundoff by `single`
+
+# Longest run of multiply-adds into one accumulator (KL_CHAIN in src_c/kernels/kernels.h).
+CHAIN = 256
+
+# Each feature carries up to 9 roundings besides the product's own (reciprocal of the sum, difference or logarithm,
+# whitening; src_c/kernels/features.h), in float64; a float32 product sees one more, of the feature itself.
+FEATURE_ROUNDINGS = 16
+
+# Offsets come from the direct kernel (2e-15 = 18 units), are added with two roundings, and the row-wide
+# errors of the features add 3 units of each; the float32 product sees their conversion instead.
+OFFSET_UNITS = {False: 32, True: 6}
+
+# What a relative bound cannot cover: the product of two row-wide errors (3u * 3u, doubled) in
+# float64, and gradual underflow of K products in float32.
+FLOOR = {False: 32 * UNIT[False] ** 2, True: 1e-32}
+
+# Below this tolerance a float32 product would leave most entries uncertified.
+SINGLE_RTOL = 2e-6
+
+DEFAULT_RTOL = {False: 1e-12, True: 1e-4}
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Constants of the bound |value - exact| <= norm * |x_i| |y_j| + slack * (a_i + b_j) + floor."""
+
+    norm: float
+    slack: float
+    floor: float
+
+
+def certificate(n_bins: int, single: bool) -> Certificate:
+    """Constants for `n_bins` products in float32 (`single`) or float64 (docs: numerics)."""
+    unit, kappa = UNIT[single], OFFSET_UNITS[single]
+    chain = min(n_bins, CHAIN) + -(-n_bins // CHAIN)
+    roundings = chain + FEATURE_ROUNDINGS
+    gamma = roundings * unit / (1 - roundings * unit)
+    # kappa * u * KL <= kappa * u * (a + b + |x||y|): folded into the other two constants. The factor
+    # covers the roundings of the bound itself.
+    margin = 1.001
+    floor = FLOOR[single] * (n_bins if single else 1)
+    return Certificate(margin * (gamma + kappa * unit), margin * 2 * kappa * unit, floor)
+
+
+def accept_factor(rtol: float) -> float:
+    """The factor f such that bound <= f * value guarantees |value - exact| <= rtol * exact."""
+    return rtol / (1 + rtol)
+
+
+def product_in_single(single_output: bool, rtol: float) -> bool:
+    """Whether a dense product runs in float32: only for float32 answers that ask no more of it."""
+    return single_output and rtol >= SINGLE_RTOL
+
+
+def n_threads(n_jobs: int | None = None) -> int:
+    """Threads for a call: `n_jobs`, else joblib.parallel_config, else OMP_NUM_THREADS, else the cores
+    that this process may use (affinity and cgroup quota). Negative: that many fewer than all, plus one."""
+    cores = joblib.cpu_count()
+    if n_jobs is None:
+        n_jobs = get_active_backend()[1]
+    if n_jobs is None:
+        first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+        n_jobs = int(first) if first.isdigit() and int(first) > 0 else cores
+    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
+        raise ValueError(f"n_jobs must be a nonzero integer or None, not {n_jobs!r}")
+    return n_jobs if n_jobs > 0 else max(1, cores + 1 + n_jobs)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Rows and columns of a tile, and into how many parts the columns are split among threads."""
+
+    rows: int
+    columns: int
+    column_parts: int
+
+
+# A tile's features and lists should stay in the second-level cache: measured on 1 MiB (Zen 4), K = 64, flat from 48 to
+# 192 rows and 256 to 1024 columns.
+ROWS_A_BLOCK = 96
+COLUMNS_A_BLOCK = 512
+BLOCK_BYTES = 1 << 19
+PANEL = 24  # a multiple of every register tile's height
+
+
+def blocks(n: int, m: int, n_bins: int, threads: int) -> Blocks:
+    """Tiles for n rows against m columns of n_bins features, enough of them to keep `threads` busy."""
+    fit = BLOCK_BYTES // (8 * max(n_bins, 1))
+    rows = max(PANEL, min(ROWS_A_BLOCK, fit) // PANEL * PANEL)
+    columns = max(64, min(COLUMNS_A_BLOCK, fit) // 64 * 64)
+    if threads == 1:
+        return Blocks(rows, columns, 1)
+    # Four blocks a thread, or smaller blocks of rows; still too few: split the columns.
+    wanted = 4 * threads
+    rows = max(PANEL, min(rows, math.ceil(n / wanted / PANEL) * PANEL))
+    row_blocks = max(1, math.ceil(n / rows))
+    parts = 1 if row_blocks >= wanted else math.ceil(wanted / row_blocks)
+    return Blocks(rows, columns, max(1, min(parts, math.ceil(m / columns))))

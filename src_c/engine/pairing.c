@@ -1,0 +1,97 @@
+/* Workspace, left operand and exact values of a pairing (pairing.h). */
+#include "pairing.h"
+
+#include <stddef.h>
+
+static void *take(char *memory, int64_t *used, int64_t bytes)
+{
+    int64_t at = *used;
+    *used += (bytes + 63) & ~(int64_t)63;
+    return memory ? memory + at : NULL;
+}
+
+kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *memory)
+{
+    const int64_t K = p->left->n_cols, words = (K + 63) / 64;
+    kl_workspace w = {.words = words, .element = p->single ? 4 : 8};
+    w.panel_rows = p->single ? p->kernels->mr32 : p->kernels->mr64;
+    w.panel_cols = p->single ? p->kernels->nr32 : p->kernels->nr64;
+    const int64_t rows = (p->row_block + w.panel_rows - 1) / w.panel_rows * w.panel_rows;
+    const int64_t area = rows * p->column_block;
+    int64_t used = 0;
+    char *m = memory;
+    w.features = take(m, &used, rows * K * w.element);
+    w.offset = take(m, &used, rows * w.element);
+    w.norm = take(m, &used, rows * w.element);
+    w.slack = take(m, &used, rows * w.element);
+    w.support = take(m, &used, p->right_support ? rows * words * 8 : 0);
+    w.doubts = take(m, &used, area * 4);
+    w.scratch = take(m, &used, 4 * K * 8);
+    if (top_capacity) {
+        w.threshold = take(m, &used, rows * w.element);
+        w.hit_value = take(m, &used, area * w.element);
+        w.hit_bound = take(m, &used, area * w.element);
+        w.candidates = take(m, &used, rows * (8 + top_capacity * 32));
+    } else
+        w.tile = take(m, &used, area * w.element);
+    w.bytes = used;
+    return w;
+}
+
+int64_t kl_workspace_bytes(const kl_pairing *p, int64_t top_capacity)
+{
+    return kl_workspace_over(p, top_capacity, NULL).bytes;
+}
+
+void kl_encode_left(const kl_pairing *p, kl_workspace *w, int64_t begin, int64_t end, kl_stats *stats)
+{
+    kl_encode_args args = {
+        .rows = p->left, .norms = p->left_norms, .center = p->center, .extra = p->left_extra,
+        .begin = begin, .end = end, .role = p->left_role, .single = p->single,
+        .width = (int32_t)w->panel_rows, .norm_factor = p->norm_factor,
+        .slack_factor = p->slack_factor, .slack_floor = p->slack_floor, .scratch = w->scratch,
+        .features = w->features, .offset = w->offset, .norm = w->norm, .slack = w->slack,
+        .support = w->support,
+    };
+    p->kernels->encode(&args, stats);
+}
+
+kl_product_args kl_block_args(const kl_pairing *p, const kl_workspace *w, int64_t rows, int64_t col,
+                              int64_t cols)
+{
+    const int64_t skip = col * w->element;
+    return (kl_product_args){
+        .left = w->features, .row_offset = w->offset, .row_norm = w->norm, .row_slack = w->slack,
+        .right = (const char *)p->features + skip * p->left->n_cols,
+        .col_offset = (const char *)p->offset + skip, .col_norm = (const char *)p->norm + skip,
+        .col_slack = (const char *)p->slack + skip, .K = p->left->n_cols, .rows = rows, .cols = cols,
+        .threshold = w->threshold, .doubts = w->doubts, .hit_value = w->hit_value,
+        .hit_bound = w->hit_bound,
+    };
+}
+
+int kl_unsupported(const kl_pairing *p, const kl_workspace *w, int64_t row, int64_t col)
+{
+    const uint64_t *left = w->support + row * w->words, *right = p->right_support + col * w->words;
+    const uint64_t *mean = p->left_role == KL_MEAN ? left : right;
+    const uint64_t *natural = p->left_role == KL_MEAN ? right : left;
+    for (int64_t k = 0; k < w->words; k++)
+        if (mean[k] & ~natural[k]) return 1;
+    return 0;
+}
+
+double kl_exact_value(const kl_pairing *p, const kl_workspace *w, int64_t i, int64_t j, kl_stats *stats)
+{
+    const double extra = p->left_extra ? p->left_extra[i] : 0;
+    if (p->left_class && p->left_class[i] >= 0 && p->left_class[i] == p->right_class[j]) {
+        stats->equal++;
+        return extra;
+    }
+    const int64_t K = p->left->n_cols;
+    const double *left = p->kernels->read(p->left, i, w->scratch);
+    const double *right = p->kernels->read(p->right, j, w->scratch + K);
+    stats->recomputed++;
+    if (p->left_role == KL_MEAN)
+        return extra + p->kernels->direct[p->left->domain](left, p->left_norms[i], right, p->right_norms[j], K);
+    return extra + p->kernels->direct[p->left->domain](right, p->right_norms[j], left, p->left_norms[i], K);
+}

@@ -1,0 +1,35 @@
+/* What the consumers of tiles share: a thread's workspace, the encoded rows, exact values. */
+#ifndef KLFAST_PAIRING_H
+#define KLFAST_PAIRING_H
+
+#include <math.h>
+
+#include "../klfast.h"
+
+typedef struct {
+    void *features, *offset, *norm, *slack; /* of the rows in work */
+    uint64_t *support;
+    uint32_t *doubts;
+    void *hit_value, *hit_bound, *threshold, *tile;
+    double *scratch;          /* 4K doubles */
+    char *candidates;         /* top-k: room for row_block lists */
+    int64_t panel_rows, panel_cols, element, words, bytes;
+} kl_workspace;
+
+/* Lay a workspace out over `memory` (NULL: only count the bytes). */
+kl_workspace kl_workspace_over(const kl_pairing *, int64_t top_capacity, void *memory);
+
+/* Encode rows [begin, end) into the workspace. */
+void kl_encode_left(const kl_pairing *, kl_workspace *, int64_t begin, int64_t end, kl_stats *);
+
+/* The product's arguments for columns [col, col + cols) against the encoded rows. */
+kl_product_args kl_block_args(const kl_pairing *, const kl_workspace *, int64_t rows, int64_t col,
+                              int64_t cols);
+
+/* Does mass of the mean row meet an empty bin of the natural row? `row` counts from the block's first. */
+int kl_unsupported(const kl_pairing *, const kl_workspace *, int64_t row, int64_t col);
+
+/* The value of a pair by the direct kernel; +0.0 without work where the rows are known to be equal. */
+double kl_exact_value(const kl_pairing *, const kl_workspace *, int64_t i, int64_t j, kl_stats *);
+
+#endif

@@ -1,0 +1,189 @@
+/* The TopK consumer: screen with bounds, keep what may still belong to the answer, decide exactly.
+ *
+ * A screened value v with bound e stands for an exact value in [v - e, v + e]. A row's threshold is
+ * the k-th smallest upper end so far: whatever starts above it cannot be among the k nearest. Full
+ * lists are thinned by the threshold; a list that stays full (ties) is settled by exact values.
+ */
+#include "pairing.h"
+
+#include <float.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    double low, high; /* the exact value lies between */
+    double exact;     /* NaN: not known yet */
+    int64_t column;
+} candidate;
+
+typedef struct {
+    int64_t count;
+    candidate list[];
+} candidates;
+
+static candidates *list_of(const kl_workspace *w, int64_t capacity, int64_t row)
+{
+    return (candidates *)(w->candidates + row * (8 + capacity * (int64_t)sizeof(candidate)));
+}
+
+static int by_value(const void *a, const void *b) /* the order of the answer */
+{
+    const candidate *x = a, *y = b;
+    if (x->exact != y->exact) return x->exact < y->exact ? -1 : 1;
+    return (x->column > y->column) - (x->column < y->column);
+}
+
+/* The k-th smallest `high` (k from 1); reorders the list (Hoare's selection). */
+static double kth_high(candidate *x, int64_t n, int64_t k)
+{
+    int64_t left = 0, right = n - 1;
+    while (left < right) {
+        double pivot = x[left + (right - left) / 2].high;
+        int64_t i = left, j = right;
+        while (i <= j) {
+            while (x[i].high < pivot) i++;
+            while (x[j].high > pivot) j--;
+            if (i <= j) {
+                candidate t = x[i];
+                x[i++] = x[j];
+                x[j--] = t;
+            }
+        }
+        if (k - 1 <= j) right = j;
+        else if (k - 1 >= i) left = i;
+        else break;
+    }
+    return x[k - 1].high;
+}
+
+static void settle(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t row, kl_stats *stats)
+{
+    for (int64_t t = 0; t < c->count; t++) {
+        candidate *x = c->list + t;
+        if (x->exact == x->exact) continue;
+        x->exact = kl_exact_value(p, w, row, x->column, stats);
+        x->low = x->high = x->exact;
+    }
+    qsort(c->list, (size_t)c->count, sizeof *c->list, by_value);
+}
+
+/* Drop what cannot be among the k nearest; returns the new threshold. Needs count >= k. */
+static double thin(candidates *c, int64_t k)
+{
+    double threshold = kth_high(c->list, c->count, k);
+    int64_t kept = 0;
+    for (int64_t t = 0; t < c->count; t++)
+        if (c->list[t].low <= threshold) c->list[kept++] = c->list[t];
+    c->count = kept;
+    return threshold;
+}
+
+/* Make room in a full list; returns the new threshold. */
+static double make_room(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t k,
+                        int64_t capacity, int64_t row, kl_stats *stats)
+{
+    double threshold = thin(c, k);
+    if (c->count > capacity - (capacity - k) / 2) {
+        settle(p, w, c, row, stats);
+        c->count = k;
+        threshold = c->list[k - 1].exact;
+    }
+    return threshold;
+}
+
+static void lower_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double threshold)
+{
+    if (!p->single) {
+        ((double *)w->threshold)[row] = threshold < DBL_MAX ? threshold : DBL_MAX;
+        return;
+    }
+    float f = threshold < FLT_MAX ? (float)threshold : FLT_MAX;
+    ((float *)w->threshold)[row] = (double)f < threshold ? nextafterf(f, FLT_MAX) : f;
+}
+
+static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_product_args *args,
+                    int64_t begin, int64_t col, kl_stats *stats)
+{
+    for (int64_t h = 0; h < args->n_doubts; h++) {
+        const int64_t i = args->doubts[h] >> 16, j = col + (args->doubts[h] & 0xffff);
+        const double value = p->single ? ((float *)w->hit_value)[h] : ((double *)w->hit_value)[h];
+        const double bound = p->single ? ((float *)w->hit_bound)[h] : ((double *)w->hit_bound)[h];
+        const double now = p->single ? ((float *)w->threshold)[i] : ((double *)w->threshold)[i];
+        if (value - bound > now || (top->skip_self && j == begin + i)) continue;
+        if (p->right_support && kl_unsupported(p, w, i, j)) continue;
+        candidates *c = list_of(w, top->capacity, i);
+        c->list[c->count++] = (candidate){value - bound, value + bound, NAN, j};
+        stats->candidates++;
+        if (c->count == top->capacity)
+            lower_threshold(p, w, i, make_room(p, w, c, top->k, top->capacity, begin + i, stats));
+    }
+}
+
+/* Fewer than k finite values: the others are infinite, the smallest columns first. */
+static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, int64_t col_begin,
+                          int64_t col_end)
+{
+    const int64_t finite = c->count;
+    for (int64_t j = col_begin; j < col_end && c->count < k; j++) {
+        int known = skip_self && j == row;
+        for (int64_t t = 0; t < finite && !known; t++) known = c->list[t].column == j;
+        if (!known) c->list[c->count++] = (candidate){INFINITY, INFINITY, INFINITY, j};
+    }
+}
+
+void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t end,
+                  int64_t col_begin, int64_t col_end, double *values, int64_t *columns,
+                  void *memory, kl_stats *stats)
+{
+    kl_workspace w = kl_workspace_over(p, top->capacity, memory);
+    const int64_t n = end - begin, k = top->k;
+    kl_encode_left(p, &w, begin, end, stats);
+    for (int64_t i = 0; i < n; i++) {
+        lower_threshold(p, &w, i, INFINITY);
+        list_of(&w, top->capacity, i)->count = 0;
+    }
+    for (int64_t i = n; i % w.panel_rows; i++) lower_threshold(p, &w, i, -INFINITY);
+    for (int64_t col = col_begin; col < col_end; col += p->column_block) {
+        const int64_t cols = col_end - col < p->column_block ? col_end - col : p->column_block;
+        kl_product_args args = kl_block_args(p, &w, n, col, cols);
+        (p->single ? p->kernels->screen32 : p->kernels->screen64)(&args, stats);
+        collect(p, top, &w, &args, begin, col, stats);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        candidates *c = list_of(&w, top->capacity, i);
+        if (c->count > k) thin(c, k);
+        settle(p, &w, c, begin + i, stats);
+        if (c->count < k) fill_infinite(c, k, begin + i, top->skip_self, col_begin, col_end);
+        for (int64_t t = 0; t < k; t++) {
+            values[i * k + t] = t < c->count ? c->list[t].exact : INFINITY;
+            columns[i * k + t] = t < c->count ? c->list[t].column : -1;
+        }
+    }
+}
+
+void kl_top_expand(int64_t k, int64_t k_classes, const double *values, const int64_t *classes,
+                   const int64_t *starts, const int64_t *members, int64_t self, double *out_values,
+                   int64_t *out_columns, int64_t *cursors)
+{
+    int64_t count = 0;
+    while (k_classes > 0 && classes[k_classes - 1] < 0) k_classes--;
+    for (int64_t from = 0, to; from < k_classes && count < k; from = to) {
+        for (to = from; to < k_classes && values[to] == values[from]; to++)
+            cursors[to] = starts[classes[to]];
+        while (count < k) { /* classes at one distance: always the smallest member left */
+            int64_t best = -1;
+            for (int64_t t = from; t < to; t++) {
+                const int64_t end = starts[classes[t] + 1];
+                if (cursors[t] < end && members[cursors[t]] == self) cursors[t]++;
+                if (cursors[t] < end && (best < 0 || members[cursors[t]] < members[cursors[best]])) best = t;
+            }
+            if (best < 0) break;
+            out_values[count] = values[from];
+            out_columns[count++] = members[cursors[best]++];
+        }
+    }
+    for (; count < k; count++) {
+        out_values[count] = INFINITY;
+        out_columns[count] = -1;
+    }
+}

@@ -1,0 +1,14 @@
+/* x86-64 with AVX-512 F, DQ, VL and BW: 32 registers of 512 bits. */
+#include <immintrin.h>
+#define KL_VECTOR_BYTES 64
+#define KL_HAS_FMA 1
+#define KL_ISA_BIT 4u
+#define KL_MR64 12
+#define KL_MR32 12
+#define KL_FMA_F64(a, b, c) ((vf64)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
+#define KL_FMA_F32(a, b, c) ((vf32)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#define KL_BITS_F64(m) ((uint32_t)_mm512_movepi64_mask((__m512i)(m)))
+#define KL_BITS_F32(m) ((uint32_t)_mm512_movepi32_mask((__m512i)(m)))
+#include "../kernels/kernels.h"
+
+const kl_kernels kl_kernels_avx512 = KL_TABLE("avx512");

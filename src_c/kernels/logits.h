@@ -1,0 +1,178 @@
+/* Distributions given by log-weights: softmax norms, and KL as a sum of nonnegative terms.
+ *
+ * With L = log(pbar/qbar) and gamma(x) = e^x - 1 - x >= 0,
+ *     KL = sum pbar * gamma(-L),        and   pbar * e^-L = qbar,
+ * so that terms with |L| > 1 are (qbar - pbar) + pbar * L: nothing overflows, nothing cancels. An error
+ * eta common to all L (the rounding of the normalisers) changes the sum by eta^2 / 2 only.
+ * Differences of logits are taken exactly (TwoDiff), which makes the answer independent of a shift.
+ */
+
+/* gamma(x)/x^2 on [-1, 1], minimax of degree 13 with relative error 1e-16 at most
+ * (mpmath.chebyfit(lambda x: (exp(x) - 1 - x)/x**2, [-1, 1], 14)). */
+static const double KL_GAMMA[14] = {
+    0x1.0000000000000p-1, 0x1.5555555555555p-3, 0x1.5555555555502p-5, 0x1.11111111110fdp-7,
+    0x1.6c16c16c212c0p-10, 0x1.a01a01a01ee70p-13, 0x1.a01a01907b7eep-16, 0x1.71de3a4e14f40p-19,
+    0x1.27e5069de9344p-22, 0x1.ae6460fae3728p-26, 0x1.1ee5640e638a0p-29, 0x1.611cb330c1fe6p-33,
+    0x1.99848a67701b6p-37, 0x1.b41232cf995d5p-41};
+
+/* ln 2 with 32 bits, and the rest: n * high is exact for |n| < 2^21. */
+#define KL_LN2_HIGH32 0x1.62e42feep-1
+#define KL_LN2_REST 0x1.a39ef35793c76p-33
+
+typedef struct { vf64 high, low; } vf64x2; /* an unevaluated sum */
+
+KL_INLINE vf64x2 kl_two_diff(vf64 a, vf64 b)
+{
+    vf64 h = a - b, z = h - a;
+    return (vf64x2){h, (a - (h - z)) - (b + z)};
+}
+
+KL_INLINE vf64 kl_gamma_near(vf64 x) /* |x| <= 1 */
+{
+    vf64 r = kl_set_f64(KL_GAMMA[13]);
+    KL_UNROLL for (int i = 12; i >= 0; i--) r = KL_FMA_F64(r, x, kl_set_f64(KL_GAMMA[i]));
+    return x * x * r;
+}
+
+/* e^(x + low) for x <= 0 or moderate, low tiny; 0 below -745.2. */
+KL_INLINE vf64 kl_exp(vf64 x, vf64 low)
+{
+    const double magic = 0x1.8p52;
+    vi64 gone = x < -746.0;
+    x = kl_select(gone | (x != x), (vf64){0}, x);
+    vf64 n = (x * 0x1.71547652b82fep0 + magic) - magic;
+    vf64 r = KL_FMA_F64(-n, kl_set_f64(KL_LN2_HIGH32), x);
+    r = KL_FMA_F64(-n, kl_set_f64(KL_LN2_REST), r) + low;
+    vf64 e = 1.0 + (r + kl_gamma_near(r));
+    /* 2^n in two steps, for subnormal results. */
+    vi64 half = (vi64)(n * 0.5 + magic) - (vi64)kl_set_f64(magic);
+    vi64 rest = (vi64)(n + magic) - (vi64)kl_set_f64(magic) - half;
+    e = e * (vf64)((half + 1023) << 52) * (vf64)((rest + 1023) << 52);
+    return kl_select(gone, (vf64){0}, e);
+}
+
+KL_INLINE vf64 kl_softmax_weight(vf64 a, vf64 max)
+{
+    vf64x2 t = kl_two_diff(a, max);
+    vi64 masked = a < -0x1.fffffffffffffp1023;
+    return kl_exp(kl_select(masked, kl_set_f64(-INFINITY), t.high),
+                  kl_select(masked, (vf64){0}, t.low));
+}
+
+static double kl_softmax_sum(const double *a, int64_t K, double max)
+{
+    kl_sum total = kl_sum_zero();
+    double buffer[KL_LANES];
+    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
+        kl_lanes block = kl_lanes_zero();
+        for (int64_t k = begin; k < K && k < begin + KL_SUM_BLOCK; k += KL_LANES) {
+            const double *x = k + KL_LANES <= K ? a + k : kl_tail(a, k, K, -INFINITY, buffer);
+            KL_UNROLL for (int j = 0; j < KL_NV; j++)
+                block.v[j] += kl_softmax_weight(kl_load_f64(x + j * KL_W64), kl_set_f64(max));
+        }
+        kl_sum_add(&total, &block);
+    }
+    return kl_sum_total(&total);
+}
+
+static kl_row_status kl_scan_logits(const double *a, int64_t K, double tolerance, kl_norm *norm,
+                                    int32_t *zeros)
+{
+    double max = -INFINITY;
+    int nan = 0, masked = 0;
+    for (int64_t k = 0; k < K; k++) {
+        max = a[k] > max ? a[k] : max;
+        nan |= a[k] != a[k];
+        masked |= a[k] == -INFINITY;
+    }
+    if (nan) return KL_ROW_NAN;
+    if (max == INFINITY) return KL_ROW_INFINITE;
+    if (max == -INFINITY) return KL_ROW_EMPTY;
+    norm->a = max;
+    norm->b = kl_softmax_sum(a, K, max);
+    if (tolerance >= 0) {
+        double lse = max + log(norm->b);
+        if (!(fabs(lse) <= tolerance)) {
+            norm->a = lse;
+            return KL_ROW_SUM;
+        }
+    }
+    if (masked) *zeros = 1;
+    return KL_ROW_OK;
+}
+
+/* What is common to all bins of a pair of rows. */
+typedef struct {
+    vf64 a_max, b_max, shift_high, shift_low, lambda, a_scale, b_scale;
+} kl_logit_pair;
+
+KL_INLINE kl_logit_pair kl_logit_pair_of(kl_norm a, kl_norm b)
+{
+    kl_logit_pair r;
+    vf64x2 shift = kl_two_diff(kl_set_f64(a.a), kl_set_f64(b.a));
+    r.a_max = kl_set_f64(a.a);
+    r.b_max = kl_set_f64(b.a);
+    r.shift_high = shift.high;
+    r.shift_low = shift.low;
+    r.lambda = kl_set_f64(log1p((b.b - a.b) / a.b));
+    r.a_scale = kl_set_f64(1 / a.b);
+    r.b_scale = kl_set_f64(1 / b.b);
+    return r;
+}
+
+/* L = log(pbar/qbar); nonsense where a logit is -inf. */
+KL_INLINE vf64 kl_logit_ratio(const kl_logit_pair *c, vf64 a, vf64 b)
+{
+    vf64x2 d = kl_two_diff(a, b);
+    return ((d.high - c->shift_high) + (d.low - c->shift_low)) + c->lambda;
+}
+
+static double kl_direct_logits(const double *a, kl_norm a_norm, const double *b, kl_norm b_norm,
+                               int64_t K)
+{
+    const kl_logit_pair c = kl_logit_pair_of(a_norm, b_norm);
+    const vf64 masked_below = kl_set_f64(-0x1.fffffffffffffp1023);
+    kl_sum total = kl_sum_zero();
+    vi64 unsupported = {0};
+    double a_tail[KL_LANES], b_tail[KL_LANES];
+    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
+        kl_lanes block = kl_lanes_zero();
+        for (int64_t k = begin; k < K && k < begin + KL_SUM_BLOCK; k += KL_LANES) {
+            int whole = k + KL_LANES <= K;
+            const double *x = whole ? a + k : kl_tail(a, k, K, -INFINITY, a_tail);
+            const double *y = whole ? b + k : kl_tail(b, k, K, -INFINITY, b_tail);
+            KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+                vf64 ak = kl_load_f64(x + j * KL_W64), bk = kl_load_f64(y + j * KL_W64);
+                vi64 no_p = ak < masked_below, no_q = bk < masked_below;
+                unsupported |= no_q & ~no_p;
+                vf64 L = kl_logit_ratio(&c, ak, bk);
+                vf64 p = kl_softmax_weight(ak, c.a_max) * c.a_scale;
+                vf64 q = kl_softmax_weight(bk, c.b_max) * c.b_scale;
+                vi64 near = kl_abs(L) <= 1.0;
+                vf64 close = p * kl_gamma_near(-L);
+                vf64 far = KL_FMA_F64(p, L, q - p);
+                block.v[j] += kl_select(no_p, q, kl_select(near, close, far));
+            }
+        }
+        kl_sum_add(&total, &block);
+    }
+    if (KL_BITS_F64(unsupported)) return INFINITY;
+    double kl = kl_sum_total(&total);
+    return kl < 0x1p-100 ? kl_careful_logits(a, b, K) : kl;
+}
+
+/* H = sum pbar * (log S + max - a): nonnegative terms, the largest bin's by log1p. */
+static double kl_entropy_logits(const double *a, kl_norm norm, int64_t K)
+{
+    int64_t major = 0;
+    for (int64_t k = 0; k < K; k++)
+        if (a[k] == norm.a) { major = k; break; }
+    double rest = 0, log_sum, sum = 0;
+    for (int64_t k = 0; k < K; k++)
+        if (k != major && a[k] != -INFINITY) rest += exp(a[k] - norm.a);
+    log_sum = log1p(rest); /* the largest weight is e^0 = 1 */
+    for (int64_t k = 0; k < K; k++)
+        if (k != major && a[k] != -INFINITY)
+            sum += exp(a[k] - norm.a) * ((norm.a - a[k]) + log_sum);
+    return (sum + log_sum) / (1 + rest);
+}

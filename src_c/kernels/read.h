@@ -1,0 +1,94 @@
+/* Reading a row: any storage, any stride, prior added, as contiguous doubles.
+ *
+ * Contract: scratch holds n_cols doubles and does not overlap the matrix. A contiguous float64 row
+ * without prior is returned in place. Widening to float64 is exact for every storage but 64-bit
+ * integers above 2^53, which round to nearest.
+ */
+
+KL_INLINE float kl_half_to_float(uint16_t h)
+{
+    /* Shift exponent and mantissa into place and rebias by 2^112; the multiplication also makes
+     * subnormals normal. Infinities and NaN need their exponent filled. */
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = (uint32_t)(h & 0x7fff) << 13, bits;
+    float value;
+    memcpy(&value, &rest, 4);
+    value *= 0x1p112f;
+    memcpy(&bits, &value, 4);
+    bits |= sign | (rest >= 0x0f800000u ? 0x7f800000u : 0);
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+KL_INLINE float kl_bfloat_to_float(uint16_t h)
+{
+    uint32_t bits = (uint32_t)h << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+#define KL_READ_AS(type, convert)                                                             \
+    {                                                                                         \
+        if (step == (int64_t)sizeof(type)) {                                                  \
+            for (int64_t k = 0; k < K; k++) {                                                 \
+                type x;                                                                       \
+                memcpy(&x, data + k * (int64_t)sizeof(type), sizeof x);                       \
+                out[k] = (double)convert(x);                                                  \
+            }                                                                                 \
+        } else {                                                                              \
+            for (int64_t k = 0; k < K; k++) {                                                 \
+                type x;                                                                       \
+                memcpy(&x, data + k * step, sizeof x);                                        \
+                out[k] = (double)convert(x);                                                  \
+            }                                                                                 \
+        }                                                                                     \
+        break;                                                                                \
+    }
+
+static void kl_widen(int32_t storage, const char *data, int64_t step, int64_t K, double *out)
+{
+    switch (storage) {
+    case KL_FLOAT64: KL_READ_AS(double, )
+    case KL_FLOAT32: KL_READ_AS(float, )
+    case KL_FLOAT16: KL_READ_AS(uint16_t, kl_half_to_float)
+    case KL_BFLOAT16: KL_READ_AS(uint16_t, kl_bfloat_to_float)
+    case KL_INT8: KL_READ_AS(int8_t, )
+    case KL_UINT8: KL_READ_AS(uint8_t, )
+    case KL_INT16: KL_READ_AS(int16_t, )
+    case KL_UINT16: KL_READ_AS(uint16_t, )
+    case KL_INT32: KL_READ_AS(int32_t, )
+    case KL_UINT32: KL_READ_AS(uint32_t, )
+    case KL_INT64: KL_READ_AS(int64_t, )
+    case KL_UINT64: KL_READ_AS(uint64_t, )
+    default: break;
+    }
+}
+#undef KL_READ_AS
+
+static void kl_scatter(const kl_rows *rows, int64_t i, double *out)
+{
+    const double *values = (const double *)rows->data;
+    memset(out, 0, (size_t)rows->n_cols * sizeof *out);
+    for (int64_t t = rows->indptr[i]; t < rows->indptr[i + 1]; t++) out[rows->indices[t]] = values[t];
+}
+
+static const double *kl_read(const kl_rows *rows, int64_t i, double *scratch)
+{
+    const int64_t K = rows->n_cols, at = rows->index ? rows->index[i] : i;
+    if (rows->indptr) kl_scatter(rows, at, scratch);
+    else {
+        const char *data = rows->data + at * rows->row_stride;
+        int in_place = rows->storage == KL_FLOAT64 && (rows->col_stride == 8 || K == 1)
+                    && ((uintptr_t)data & 7) == 0;
+        if (in_place && !rows->prior && !rows->take_log) return (const double *)data;
+        kl_widen(rows->storage, data, rows->col_stride, K, scratch);
+    }
+    if (rows->prior) {
+        double weight = rows->prior_weight;
+        if (rows->weight_by_sum) weight *= kl_row_sum(scratch, K, NULL);
+        for (int64_t k = 0; k < K; k++) scratch[k] = scratch[k] + weight * rows->prior[k];
+    }
+    if (rows->take_log)
+        for (int64_t k = 0; k < K; k++) scratch[k] = log(scratch[k]);
+    return scratch;
+}

@@ -1,0 +1,149 @@
+/* Blocks of rows: check, sum up, compare row by row, encode. Each calls the row kernels above. */
+
+static kl_row_status kl_scan_row(int32_t domain, const double *row, int64_t K, double tolerance,
+                                 kl_norm *norm, int32_t *zeros)
+{
+    return domain == KL_PROBS ? kl_scan_probs(row, K, tolerance, norm, zeros)
+                              : kl_scan_logits(row, K, tolerance, norm, zeros);
+}
+
+static void kl_refuse(kl_stats *stats, kl_row_status status, int64_t row, double value)
+{
+    if (stats->status != KL_ROW_OK && stats->status_row <= row) return;
+    stats->status = status;
+    stats->status_row = row;
+    stats->status_value = value;
+}
+
+static void kl_scan(const kl_rows *rows, int64_t begin, int64_t end, double tolerance,
+                    kl_norm *norms, int32_t *zeros, double *scratch, kl_stats *stats)
+{
+    stats->isa_ran |= KL_ISA_BIT;
+    for (int64_t i = begin; i < end; i++) {
+        const double *row = kl_read(rows, i, scratch);
+        kl_row_status status = kl_scan_row(rows->domain, row, rows->n_cols, tolerance, norms + i, zeros);
+        if (status != KL_ROW_OK) {
+            kl_refuse(stats, status, i, norms[i].a);
+            return;
+        }
+    }
+}
+
+static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t begin, int64_t end,
+                          double *sum, double *scratch, kl_stats *stats)
+{
+    const int64_t K = rows->n_cols;
+    stats->isa_ran |= KL_ISA_BIT;
+    for (int64_t i = begin; i < end; i++) {
+        const double *row = kl_read(rows, i, scratch);
+        const int probs = rows->domain == KL_PROBS;
+        const vf64 weight = kl_set_f64(probs ? 1 / norms[i].a : 1 / norms[i].b);
+        const vf64 max = kl_set_f64(norms[i].a);
+        double buffer[KL_LANES], out[KL_LANES];
+        for (int64_t k = 0; k < K; k += KL_LANES) {
+            int whole = k + KL_LANES <= K;
+            const double *x = whole ? row + k : kl_tail(row, k, K, 0, buffer);
+            memcpy(out, sum + k, sizeof *out * (size_t)(whole ? KL_LANES : K - k));
+            KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+                vf64 v = kl_load_f64(x + j * KL_W64), s = kl_load_f64(out + j * KL_W64);
+                if (!probs) v = kl_softmax_weight(v, max);
+                kl_store_f64(out + j * KL_W64, KL_FMA_F64(v, weight, s));
+            }
+            memcpy(sum + k, out, sizeof *out * (size_t)(whole ? KL_LANES : K - k));
+        }
+    }
+}
+
+static void kl_rowwise(const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
+                       int32_t cross, double tolerance_p, double tolerance_q, double *out,
+                       double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols;
+    const int32_t domain = P->domain;
+    int32_t zeros = 0;
+    stats->isa_ran |= KL_ISA_BIT;
+    for (int64_t i = begin; i < end; i++) {
+        kl_norm np, nq;
+        const double *p = kl_read(P, i, scratch), *q = kl_read(Q, i, scratch + K);
+        kl_row_status status = kl_scan_row(domain, p, K, tolerance_p, &np, &zeros);
+        if (status != KL_ROW_OK) {
+            kl_refuse(stats, status, i, np.a);
+            return;
+        }
+        status = kl_scan_row(domain, q, K, tolerance_q, &nq, &zeros);
+        if (status != KL_ROW_OK) {
+            kl_refuse(stats, status + 16u, i, nq.a); /* + 16: it is the row of Q */
+            return;
+        }
+        out[i] = domain == KL_PROBS ? kl_direct_probs(p, np, q, nq, K)
+                                    : kl_direct_logits(p, np, q, nq, K);
+        if (cross)
+            out[i] += domain == KL_PROBS ? kl_entropy_probs(p, np, K) : kl_entropy_logits(p, np, K);
+    }
+}
+
+static void kl_entropy(const kl_rows *rows, const kl_norm *norms, int64_t begin, int64_t end,
+                       double *out, double *scratch, kl_stats *stats)
+{
+    stats->isa_ran |= KL_ISA_BIT;
+    for (int64_t i = begin; i < end; i++) {
+        const double *row = kl_read(rows, i, scratch);
+        out[i] = rows->domain == KL_PROBS ? kl_entropy_probs(row, norms[i], rows->n_cols)
+                                          : kl_entropy_logits(row, norms[i], rows->n_cols);
+    }
+}
+
+/* Round to float32 away from zero, for bounds. */
+KL_INLINE float kl_up_f32(double x)
+{
+    float f = (float)x;
+    return (double)f < x ? nextafterf(f, INFINITY) : f;
+}
+
+static void kl_encode(const kl_encode_args *args, kl_stats *stats)
+{
+    const kl_rows *rows = args->rows;
+    const int64_t K = rows->n_cols, n = args->end - args->begin, width = args->width;
+    const int64_t padded = (n + width - 1) / width * width, words = (K + 63) / 64;
+    double *features = args->scratch, *row_scratch = features + K, *restricted = row_scratch + K;
+    stats->isa_ran |= KL_ISA_BIT;
+    for (int64_t r = 0; r < padded; r++) {
+        const int64_t start = r / width * width * K + r % width;
+        kl_feature_row f = {0, 0, 0};
+        if (r < n) {
+            const int64_t i = args->begin + r;
+            const double *row = kl_read(rows, i, row_scratch);
+            f = args->role == KL_MEAN
+                  ? kl_mean_features(rows->domain, row, args->norms[i], args->center, K, features)
+                  : kl_natural_features(rows->domain, row, args->norms[i], args->center, K, features, restricted);
+            if (args->extra) f.offset += args->extra[i];
+            if (args->support) {
+                const double empty = rows->domain == KL_PROBS ? 0 : -INFINITY;
+                for (int64_t w = 0; w < words; w++) {
+                    uint64_t bits = 0;
+                    for (int64_t k = w * 64; k < K && k < w * 64 + 64; k++)
+                        bits |= (uint64_t)(row[k] != empty) << (k - w * 64);
+                    args->support[r * words + w] = bits;
+                }
+            }
+        } else {
+            memset(features, 0, (size_t)K * sizeof *features);
+            f.offset = INFINITY; /* padding is never a neighbour */
+        }
+        double norm = sqrt(f.norm2) * (1 + 0x1p-40) * args->norm_factor;
+        double slack = f.spread * args->slack_factor + args->slack_floor;
+        if (args->single) {
+            float *out = (float *)args->features + start;
+            for (int64_t k = 0; k < K; k++) out[k * width] = (float)features[k];
+            ((float *)args->offset)[r] = (float)f.offset;
+            ((float *)args->norm)[r] = kl_up_f32(norm);
+            ((float *)args->slack)[r] = kl_up_f32(slack);
+        } else {
+            double *out = (double *)args->features + start;
+            for (int64_t k = 0; k < K; k++) out[k * width] = features[k];
+            ((double *)args->offset)[r] = f.offset;
+            ((double *)args->norm)[r] = norm;
+            ((double *)args->slack)[r] = slack;
+        }
+    }
+}

@@ -1,0 +1,56 @@
+/* The sum of a row, to about one unit in the last place for any length, and its least entry. */
+
+static double kl_row_sum(const double *x, int64_t K, double *least)
+{
+    kl_sum total = kl_sum_zero();
+    kl_lanes low = kl_lanes_zero();
+    double buffer[KL_LANES], min = K ? x[0] : 0;
+    const int64_t whole = K - K % KL_LANES;
+    KL_UNROLL for (int j = 0; j < KL_NV; j++) low.v[j] = kl_set_f64(min);
+    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
+        kl_lanes block = kl_lanes_zero();
+        int64_t end = begin + KL_SUM_BLOCK < whole ? begin + KL_SUM_BLOCK : whole, k = begin;
+        for (; k < end; k += KL_LANES)
+            KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+                vf64 v = kl_load_f64(x + k + j * KL_W64);
+                block.v[j] += v;
+                low.v[j] = kl_min_f64(v, low.v[j]);
+            }
+        if (k == whole && K - k < KL_LANES && k < K && k - begin < KL_SUM_BLOCK) {
+            const double *t = kl_tail(x, k, K, 0, buffer);
+            KL_UNROLL for (int j = 0; j < KL_NV; j++) block.v[j] += kl_load_f64(t + j * KL_W64);
+        }
+        kl_sum_add(&total, &block);
+    }
+    if (least) {
+        double t[KL_LANES];
+        KL_UNROLL for (int j = 0; j < KL_NV; j++) kl_store_f64(t + j * KL_W64, low.v[j]);
+        for (int j = 0; j < KL_LANES; j++) min = t[j] < min ? t[j] : min;
+        for (int64_t k = whole; k < K; k++) min = x[k] < min ? x[k] : min;
+        *least = min;
+    }
+    return kl_sum_total(&total);
+}
+
+/* Checks a row of weights. A NaN or an infinity shows in the sum, a negative number in the least
+ * entry (-0.0 counts as zero); only then is the row looked at again for the exact reason. */
+static kl_row_status kl_scan_probs(const double *x, int64_t K, double tolerance, kl_norm *norm,
+                                   int32_t *zeros)
+{
+    double least, sum = kl_row_sum(x, K, &least);
+    norm->a = sum;
+    norm->b = 0;
+    if (!(least >= 0) || !(sum <= 0x1.fffffffffffffp1023)) {
+        kl_row_status worst = KL_ROW_INFINITE; /* a finite row may overflow its sum */
+        for (int64_t k = K - 1; k >= 0; k--) {
+            if (x[k] < 0) worst = KL_ROW_NEGATIVE;
+            else if (x[k] != x[k]) worst = KL_ROW_NAN;
+            else if (isinf(x[k])) worst = KL_ROW_INFINITE;
+        }
+        return worst;
+    }
+    if (sum == 0) return KL_ROW_EMPTY;
+    if (tolerance >= 0 && !(fabs(sum - 1) <= tolerance)) return KL_ROW_SUM;
+    if (least == 0) *zeros = 1;
+    return KL_ROW_OK;
+}

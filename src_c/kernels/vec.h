@@ -1,0 +1,111 @@
+/* Vector types and the few operations on them that C does not spell, for the ISA that includes this.
+ *
+ * The ISA file defines before: KL_VECTOR_BYTES, KL_HAS_FMA, and KL_FMA_F64, KL_FMA_F32, KL_BITS_F64,
+ * KL_BITS_F32 (sign bits of the lanes of a mask, as an integer).
+ *
+ * Lanes. Sums over the bins of one row always run in KL_LANES interleaved partial sums, whatever the
+ * width of the machine's vectors: a group of KL_NV vectors holds them. So every ISA adds the same
+ * numbers in the same order and, given fused multiply-adds, returns the same bits.
+ */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "../klfast.h"
+
+#define KL_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define KL_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define KL_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+typedef double vf64 __attribute__((vector_size(KL_VECTOR_BYTES)));
+typedef float vf32 __attribute__((vector_size(KL_VECTOR_BYTES)));
+typedef int64_t vi64 __attribute__((vector_size(KL_VECTOR_BYTES)));
+typedef uint64_t vu64 __attribute__((vector_size(KL_VECTOR_BYTES)));
+typedef int32_t vi32 __attribute__((vector_size(KL_VECTOR_BYTES)));
+typedef double vf64_unaligned __attribute__((vector_size(KL_VECTOR_BYTES), aligned(8), may_alias));
+typedef float vf32_unaligned __attribute__((vector_size(KL_VECTOR_BYTES), aligned(4), may_alias));
+
+#define KL_W64 (KL_VECTOR_BYTES / 8) /* doubles in a vector */
+#define KL_W32 (KL_VECTOR_BYTES / 4)
+#define KL_LANES 8
+#define KL_NV (KL_LANES / KL_W64)    /* vectors in a lane group */
+#define KL_SUM_BLOCK 64              /* bins added plainly before a compensated step */
+
+KL_INLINE vf64 kl_load_f64(const double *p) { return *(const vf64_unaligned *)p; }
+KL_INLINE void kl_store_f64(double *p, vf64 v) { *(vf64_unaligned *)p = v; }
+KL_INLINE vf32 kl_load_f32(const float *p) { return *(const vf32_unaligned *)p; }
+KL_INLINE void kl_store_f32(float *p, vf32 v) { *(vf32_unaligned *)p = v; }
+KL_INLINE vf64 kl_set_f64(double x) { return x - (vf64){0}; }
+KL_INLINE vf32 kl_set_f32(float x) { return x - (vf32){0}; }
+KL_INLINE vf64 kl_select(vi64 mask, vf64 yes, vf64 no)
+{
+    return (vf64)((mask & (vi64)yes) | (~mask & (vi64)no));
+}
+KL_INLINE vf64 kl_abs(vf64 x) { return (vf64)((vi64)x & INT64_MAX); }
+KL_INLINE vf64 kl_min_f64(vf64 a, vf64 b) { return kl_select(a < b, a, b); }
+
+/* a*b + c with one rounding where it matters (b*a close to -c): in hardware, or by splitting the
+ * product exactly (Dekker 1971; Veltkamp's constant 2^27 + 1). The software form rounds twice, at the size of the
+ * result, which keeps the relative error of a difference at 2^-52. */
+KL_INLINE vf64 kl_fma_exact(vf64 a, vf64 b, vf64 c)
+{
+#if KL_HAS_FMA
+    return KL_FMA_F64(a, b, c);
+#else
+    vf64 ta = a * 134217729.0, tb = b * 134217729.0;
+    vf64 ah = ta - (ta - a), bh = tb - (tb - b);
+    vf64 al = a - ah, bl = b - bh, high = a * b;
+    vf64 low = ((ah * bh - high) + ah * bl + al * bh) + al * bl;
+    return (high + c) + low;
+#endif
+}
+
+/* ---- lane groups: KL_LANES doubles as KL_NV vectors ---- */
+
+typedef struct { vf64 v[KL_NV]; } kl_lanes;
+
+KL_INLINE kl_lanes kl_lanes_zero(void)
+{
+    kl_lanes r;
+    KL_UNROLL for (int j = 0; j < KL_NV; j++) r.v[j] = (vf64){0};
+    return r;
+}
+
+/* The lanes added in one fixed order. */
+KL_INLINE double kl_lanes_total(const kl_lanes *x)
+{
+    double t[KL_LANES];
+    KL_UNROLL for (int j = 0; j < KL_NV; j++) kl_store_f64(t + j * KL_W64, x->v[j]);
+    return ((t[0] + t[4]) + (t[2] + t[6])) + ((t[1] + t[5]) + (t[3] + t[7]));
+}
+
+/* A running sum over blocks: high + low is the exact sum of the blocks but for errors of size
+ * 2^-106 (TwoSum: Knuth, TAOCP 2, 4.2.2). */
+typedef struct { kl_lanes high, low; } kl_sum;
+
+KL_INLINE kl_sum kl_sum_zero(void) { return (kl_sum){kl_lanes_zero(), kl_lanes_zero()}; }
+
+KL_INLINE void kl_sum_add(kl_sum *s, const kl_lanes *block)
+{
+    KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+        vf64 a = s->high.v[j], b = block->v[j], t = a + b, z = t - a;
+        s->low.v[j] += (a - (t - z)) + (b - z);
+        s->high.v[j] = t;
+    }
+}
+
+KL_INLINE double kl_sum_total(const kl_sum *s)
+{
+    return kl_lanes_total(&s->high) + kl_lanes_total(&s->low);
+}
+
+/* The last, incomplete group of a row, padded with `fill`. */
+KL_INLINE const double *kl_tail(const double *x, int64_t done, int64_t K, double fill, double *buffer)
+{
+    for (int j = 0; j < KL_LANES; j++) buffer[j] = done + j < K ? x[done + j] : fill;
+    return buffer;
+}

@@ -1,0 +1,231 @@
+/* The whole C interface of klfast: what Cython may call, and what every ISA provides.
+ *
+ * Division of labour: Cython schedules (threads, memory, errors); the functions below compute one
+ * block at a time, single-threaded, without allocating and without knowing of Python.
+ *
+ * Words: a row of P is compared with a row of Q. KL is a Bregman divergence, so one operand enters
+ * through its MEAN parameters and the other through its NATURAL ones (KL(p||q): p mean, q natural).
+ * "Left" is the operand whose rows are the rows of the answer, "right" the one of its columns.
+ */
+#ifndef KLFAST_H
+#define KLFAST_H
+
+#include <stdint.h>
+
+/* ---- distributions as the user stores them ------------------------------------------------- */
+
+typedef enum {
+    KL_FLOAT64, KL_FLOAT32, KL_FLOAT16, KL_BFLOAT16,
+    KL_INT8, KL_UINT8, KL_INT16, KL_UINT16, KL_INT32, KL_UINT32, KL_INT64, KL_UINT64,
+    KL_STORAGE_COUNT
+} kl_storage;
+
+/* A domain says what the numbers of a row mean, and selects the row kernels. */
+typedef enum {
+    KL_PROBS,      /* nonnegative weights; the distribution is the row divided by its sum */
+    KL_LOGITS,     /* log-weights; the distribution is the softmax of the row             */
+    KL_DOMAIN_COUNT
+} kl_domain;
+
+/* A matrix, one distribution a row. `row[i]` means row `index[i]` where an index is given.
+ * A prior (pseudo-counts, K numbers) is added to each row: prior * weight, or with
+ * `weight_by_sum` prior * weight * (sum of the row). `take_log` reads log(value): a PROBS matrix
+ * that has to meet LOGITS. */
+typedef struct {
+    const char *data;
+    int64_t row_stride, col_stride; /* bytes */
+    int64_t n_rows, n_cols;
+    const int64_t *index;
+    const int64_t *indptr;          /* CSR: row i has values data[indptr[i]:indptr[i + 1]], float64, */
+    const int32_t *indices;         /* in these columns; NULL for a dense matrix                    */
+    const double *prior;
+    double prior_weight;
+    int32_t weight_by_sum;
+    int32_t storage; /* kl_storage */
+    int32_t domain;  /* kl_domain of the rows as they are read */
+    int32_t take_log;
+} kl_rows;
+
+/* The two numbers that normalise a row: PROBS (sum, unused); LOGITS (max, sum of exp(a - max)). */
+typedef struct { double a, b; } kl_norm;
+
+/* Why a row was refused (0: it was not). */
+typedef enum {
+    KL_ROW_OK, KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE, KL_ROW_EMPTY, KL_ROW_SUM
+} kl_row_status;
+
+/* ---- what a block of work leaves behind besides its values ---------------------------------- */
+
+typedef struct {
+    uint64_t recomputed;    /* pairs that the fast form could not certify */
+    uint64_t equal;         /* pairs known to be equal without any work   */
+    uint64_t candidates;    /* pairs that the top-k screen let through    */
+    uint32_t isa_ran;       /* bit per ISA whose kernels did the work     */
+    uint32_t status;        /* kl_row_status of the first refused row     */
+    int64_t  status_row;
+    double   status_value;
+} kl_stats;
+
+/* ---- the centre, and features around it ------------------------------------------------------ */
+
+typedef struct {
+    const double *row;     /* the centre as a row of the same domain      */
+    kl_norm norm;
+    const double *probs;   /* its probabilities                           */
+    const double *scale;   /* about 1/sqrt(probs), 0 where probs is 0     */
+    const double *unscale; /* 1/scale, 0 where probs is 0                 */
+    double excess;         /* sum of the given floats `probs`, minus 1    */
+} kl_center;
+
+typedef enum { KL_MEAN, KL_NATURAL } kl_role;
+
+/* Features of rows [begin, end): packed in panels of `width` rows, element k of a panel's row r at
+ * [k * width + r], the last panel padded with zeros. float32 or float64 by `single`. The three
+ * numbers of a row: offset, `norm` and `slack` such that for a MEAN row i and a NATURAL row j
+ *     | offset_i + offset_j - <features> - KL |  <=  norm_i * norm_j + slack_i + slack_j. */
+typedef struct {
+    const kl_rows *rows;
+    const kl_norm *norms;
+    const kl_center *center;
+    const double *extra;   /* added to the offsets (cross-entropy: the entropies), or NULL */
+    int64_t begin, end;
+    int32_t role, single, width;
+    double norm_factor;    /* multiplies every norm: one side carries the error constant   */
+    double slack_factor;   /* multiplies every slack                                       */
+    double slack_floor;    /* added to every slack                                         */
+    double *scratch;       /* 4 * n_cols doubles                                           */
+    void *features, *offset, *norm, *slack;
+    uint64_t *support;     /* (n_cols + 63) / 64 words a row, or NULL                      */
+} kl_encode_args;
+
+/* ---- the packed product ------------------------------------------------------------------------ */
+
+/* One block: `row_panels` x `col_panels` register tiles of K multiply-adds. Dense: values go to out
+ * (contiguous columns, `out_stride` elements between rows) and uncertain entries to `doubts`
+ * (row << 16 | column within the block). Screen: entries whose lower end is not above the row's
+ * threshold go to `doubts`, their values and bounds to `hit_value`, `hit_bound`. The capacity of the lists is that
+ * of the whole block, which has at most 65,536 rows and columns. */
+typedef struct {
+    const void *left, *right;
+    const void *row_offset, *row_norm, *row_slack;
+    const void *col_offset, *col_norm, *col_slack;
+    int64_t K;
+    int64_t rows, cols;        /* real ones; panels are padded */
+    double accept;             /* dense: certified if accept * value >= bound */
+    const void *threshold;     /* screen: one a row (padded) */
+    void *out;
+    int64_t out_stride;
+    uint32_t *doubts;
+    void *hit_value, *hit_bound;
+    int64_t n_doubts;          /* out */
+} kl_product_args;
+
+/* ---- what one ISA provides ---------------------------------------------------------------------- */
+
+typedef struct {
+    const char *name;
+    uint32_t bit;
+    int32_t mr64, nr64, mr32, nr32; /* register tiles of the product */
+
+    /* Check rows [begin, end) and compute their norms. `sum_tolerance` < 0: any sum. zeros[0] is set
+     * to 1 if any row has a bin without mass. scratch: n_cols doubles. */
+    void (*scan)(const kl_rows *, int64_t begin, int64_t end, double sum_tolerance,
+                 kl_norm *norms, int32_t *zeros, double *scratch, kl_stats *);
+    /* sum[k] += normalised row, over rows [begin, end). scratch: n_cols doubles. */
+    void (*accumulate)(const kl_rows *, const kl_norm *, int64_t begin, int64_t end, double *sum,
+                       double *scratch, kl_stats *);
+    /* out[i] = KL(P_i || Q_i), or with `cross` the cross-entropy; checks as scan does.
+     * scratch: 2 * n_cols doubles. */
+    void (*rowwise)(const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end, int32_t cross,
+                    double tolerance_p, double tolerance_q, double *out, double *scratch, kl_stats *);
+    void (*entropy)(const kl_rows *, const kl_norm *, int64_t begin, int64_t end, double *out,
+                    double *scratch, kl_stats *);
+    /* KL of one pair of rows already read (kl_read) with their norms. */
+    double (*direct[KL_DOMAIN_COUNT])(const double *p, kl_norm, const double *q, kl_norm, int64_t K);
+    /* The row as contiguous doubles: the matrix itself where it is that, else `scratch`. */
+    const double *(*read)(const kl_rows *, int64_t i, double *scratch);
+    void (*encode)(const kl_encode_args *, kl_stats *);
+    void (*dense64)(kl_product_args *, kl_stats *);
+    void (*dense32)(kl_product_args *, kl_stats *);
+    void (*screen32)(kl_product_args *, kl_stats *);
+    void (*screen64)(kl_product_args *, kl_stats *);
+} kl_kernels;
+
+/* ---- dispatch ------------------------------------------------------------------------------------ */
+
+/* Best first; the last entry runs everywhere. */
+int kl_isa_count(void);
+const kl_kernels *kl_isa_at(int position);
+int kl_isa_supported(int position);   /* this processor and this operating system can run it */
+
+/* ---- engine: ISA-independent parts ---------------------------------------------------------------- */
+
+/* Exact to the last digits where the fast direct kernel is not: rows proportional up to rounding,
+ * or sums near the ends of the exponent range. +0.0 iff p and q are proportional. */
+double kl_careful_probs(const double *p, const double *q, int64_t K);
+double kl_careful_logits(const double *a, const double *b, int64_t K);
+
+/* Equality of normalised rows. Equal rows have equal keys; `same` compares exactly. `identical`: the
+ * stored rows agree to the bit up to a power of two, so that every kernel gives the same bits. */
+uint64_t kl_row_key(int32_t domain, const double *row, kl_norm norm, int64_t K);
+int kl_rows_same(int32_t domain, const double *a, const double *b, int64_t K);
+int kl_rows_identical(int32_t domain, const double *a, const double *b, int64_t K);
+
+/* Class of each row of [begin, end): the position of its key in `keys` (sorted, `n_keys`) if the row
+ * equals the representative, row `first[position]` of `reference`; else -1. scratch: 2K doubles. */
+void kl_classify(const kl_kernels *, const kl_rows *, const kl_norm *, int64_t begin, int64_t end,
+                 const uint64_t *keys, const int64_t *first, int64_t n_keys,
+                 const kl_rows *reference, int64_t *classes, int8_t *identical, double *scratch);
+
+/* A pairing of rows with encoded columns, shared by every consumer. */
+typedef struct {
+    const kl_kernels *kernels;
+    const kl_rows *left, *right;
+    const kl_norm *left_norms, *right_norms;
+    const kl_center *center;
+    int32_t left_role;              /* KL_MEAN: D(left || right); KL_NATURAL: D(right || left) */
+    int32_t single;                 /* precision of the product: float32 or float64           */
+    double norm_factor, slack_factor, slack_floor; /* of left rows, see kl_encode_args         */
+    const double *left_extra;       /* added to each value of a row, or NULL                   */
+    const void *features, *offset, *norm, *slack;  /* of the right operand, packed             */
+    const uint64_t *right_support;  /* NULL: every right row has full support on the centre    */
+    /* Classes of equal rows (kl_classify with the right operand's keys), or NULL. */
+    const int64_t *left_class, *right_class;
+    int64_t column_block;           /* columns a tile, a multiple of the panel width           */
+    int64_t row_block;              /* rows a tile, a multiple of the panel height             */
+} kl_pairing;
+
+/* Bytes of working memory that a thread needs; top_capacity: candidates kept a row, 0 for dense. */
+int64_t kl_workspace_bytes(const kl_pairing *, int64_t top_capacity);
+
+typedef struct {
+    char *data;
+    int64_t row_stride, col_stride; /* bytes */
+    int32_t single;                 /* float32 or float64 */
+    double accept;                  /* certified if accept * value >= bound */
+    double factor;                  /* multiplies every value: 1 / log(base) */
+} kl_dense_out;
+
+/* Rows [begin, end), at most row_block of them, against columns [col_begin, col_end). */
+void kl_dense_block(const kl_pairing *, const kl_dense_out *, int64_t begin, int64_t end,
+                    int64_t col_begin, int64_t col_end, void *workspace, kl_stats *);
+
+/* Exact k nearest: rows [begin, end) against columns [col_begin, col_end). Values and column numbers
+ * of the k smallest per row, ordered by (value, column), from row `begin` on. With `skip_self` row i
+ * leaves out column i. Fewer than k candidates: the list ends with column -1. */
+typedef struct {
+    int64_t k, capacity;
+    int32_t skip_self;
+} kl_top;
+void kl_top_block(const kl_pairing *, const kl_top *, int64_t begin, int64_t end,
+                  int64_t col_begin, int64_t col_end, double *values, int64_t *columns,
+                  void *workspace, kl_stats *);
+
+/* Neighbours among distinct rows to neighbours among all rows: row q's list (values, classes; k_classes
+ * long, classes -1 at the end) becomes the k nearest members by (value, member), without `self`.
+ * Members of class c: members[starts[c]:starts[c + 1]], ascending. cursors: k_classes numbers. */
+void kl_top_expand(int64_t k, int64_t k_classes, const double *values, const int64_t *classes,
+                   const int64_t *starts, const int64_t *members, int64_t self, double *out_values,
+                   int64_t *out_columns, int64_t *cursors);
+
+#endif
