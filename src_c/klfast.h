@@ -46,7 +46,7 @@ typedef struct {
     int32_t take_log;
 } kl_rows;
 
-/* The two numbers that normalise a row: PROBS (sum, unused); LOGITS (max, sum of exp(a - max)). */
+/* Two numbers that describe a row: PROBS (sum, least entry); LOGITS (max, sum of exp(a - max)). */
 typedef struct { double a, b; } kl_norm;
 
 /* Why a row was refused (0: it was not). */
@@ -135,7 +135,7 @@ typedef struct {
     void (*accumulate)(const kl_rows *, const kl_norm *, int64_t begin, int64_t end, double *sum,
                        double *scratch, kl_stats *);
     /* out[i] = KL(P_i || Q_i), or with `cross` the cross-entropy; checks as scan does.
-     * scratch: 2 * n_cols doubles. */
+     * scratch: 2 * n_cols doubles, 16 * n_cols for up to 256 bins. */
     void (*rowwise)(const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end, int32_t cross,
                     double tolerance_p, double tolerance_q, double *out, double *scratch, kl_stats *);
     void (*entropy)(const kl_rows *, const kl_norm *, int64_t begin, int64_t end, double *out,

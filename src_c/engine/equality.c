@@ -123,9 +123,13 @@ void kl_classify(const kl_kernels *kernels, const kl_rows *rows, const kl_norm *
         classes[i] = -1;
         identical[i] = 0;
         if (low == n_keys || keys[low] != key) continue;
+        if (rows == reference && first[low] == i) { /* the representative itself */
+            classes[i] = low;
+            identical[i] = 1;
+            continue;
+        }
         const double *other = kernels->read(reference, first[low], scratch + K);
-        if (!kl_rows_same(rows->domain, row, other, K)) continue;
-        classes[i] = low;
         identical[i] = (int8_t)kl_rows_identical(rows->domain, row, other, K);
+        if (identical[i] || kl_rows_same(rows->domain, row, other, K)) classes[i] = low;
     }
 }

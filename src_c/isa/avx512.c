@@ -9,6 +9,10 @@
 #define KL_FMA_F32(a, b, c) ((vf32)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
 #define KL_BITS_F64(m) ((uint32_t)_mm512_movepi64_mask((__m512i)(m)))
 #define KL_BITS_F32(m) ((uint32_t)_mm512_movepi32_mask((__m512i)(m)))
+#define KL_SELECT_F64(m, a, b) \
+    ((vf64)_mm512_mask_blend_pd(_mm512_movepi64_mask((__m512i)(m)), (__m512d)(b), (__m512d)(a)))
+#define KL_MIN_F64(a, b) ((vf64)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
+#define KL_MIN_F32(a, b) ((vf32)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #include "../kernels/kernels.h"
 
 const kl_kernels kl_kernels_avx512 = KL_TABLE("avx512");

@@ -6,62 +6,81 @@
  * A term, with log(p/q) = e ln2 + 2v + 2vs (log_ratio.h):
  *     e = 0:  g = v d + 2 p v s          since 2pv - d = vd
  *     else:   g = p (e ln2 + 2v) - d + 2 p v s
- * Everything runs scaled by 2^64, so that subnormal entries become normal numbers.
+ * Rows with zeros or tiny entries run scaled by 2^64, which makes subnormal entries normal numbers, and
+ * watch for empty bins; other rows skip both. The scaling is exact, so the bits are the same.
  */
 #define KL_UP 0x1p64
+#define KL_TINY 0x1p-900
 
-KL_INLINE vf64 kl_term(vf64 p, vf64 q, vf64 d)
+KL_INLINE vf64 kl_term(vf64 p, vf64 d, kl_log_reduced r)
 {
-    kl_log_parts r = kl_log_ratio(p, q, d);
     vf64 v2 = r.v + r.v;
-    vf64 far = KL_FMA_F64(p, KL_FMA_F64(r.e, kl_set_f64(KL_LN2_HIGH), v2), -d);
-    vf64 lead = kl_select(r.near, r.v * d, far);
-    vf64 tail = KL_FMA_F64(r.e, kl_set_f64(KL_LN2_LOW), v2 * r.s);
-    vf64 g = KL_FMA_F64(p, tail, lead);
-    return kl_select(p == 0, q, g);
+    vf64 far = KL_FMA_F64(p, KL_FMA_F64(r.e, kl_set_f64(KL_LN2), v2), -d);
+    return KL_FMA_F64(p, v2 * kl_atanh_tail(r.v), kl_select(r.e == 0, r.v * d, far));
 }
 
-typedef struct { kl_lanes g, d; vi64 unsupported; } kl_direct_block;
+typedef struct { kl_lanes g, d; vi64 unsupported; } kl_direct_sums;
 
-KL_INLINE void kl_direct_step(kl_direct_block *s, const double *p, const double *q, vf64 c)
+/* Bins [0, n) of a block, n <= KL_SUM_BLOCK a multiple of KL_LANES. */
+KL_INLINE void kl_direct_bins(kl_direct_sums *s, const double *p, const double *q, int64_t n, vf64 c, int tame)
 {
-    KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-        vf64 pk = kl_load_f64(p + j * KL_W64), qk = kl_load_f64(q + j * KL_W64);
-        vf64 cp = pk * c, qs = qk * KL_UP;
-        vf64 d = kl_fma_exact(pk, c, -qs);
-        s->unsupported |= (qk == 0) & (pk > 0);
-        s->g.v[j] += kl_term(cp, qs, d);
-        s->d.v[j] += d;
-    }
+    double e[KL_SUM_BLOCK], v[KL_SUM_BLOCK], cp[KL_SUM_BLOCK], d[KL_SUM_BLOCK];
+    for (int64_t k = 0; k < n; k += KL_LANES)
+        KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+            const int64_t at = k + j * KL_W64;
+            vf64 pk = kl_load_f64(p + at), qk = kl_load_f64(q + at), qs = tame ? qk : qk * KL_UP;
+            vf64 pc = pk * c, difference = kl_fma_exact(pk, c, -qs);
+            kl_log_reduced r = kl_log_reduce(pc, qs, difference);
+            if (!tame) s->unsupported |= (qk == 0) & (pk > 0);
+            s->d.v[j] += difference;
+            kl_store_f64(e + at, r.e);
+            kl_store_f64(v + at, r.v);
+            kl_store_f64(cp + at, pc);
+            kl_store_f64(d + at, difference);
+        }
+    for (int64_t k = 0; k < n; k += KL_LANES)
+        KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+            const int64_t at = k + j * KL_W64;
+            vf64 pc = kl_load_f64(cp + at), difference = kl_load_f64(d + at);
+            vf64 g = kl_term(pc, difference, (kl_log_reduced){kl_load_f64(e + at), kl_load_f64(v + at)});
+            if (!tame) g = kl_select(pc == 0, kl_load_f64(q + at) * KL_UP, g);
+            s->g.v[j] += g;
+        }
 }
 
-static double kl_direct_probs(const double *p, kl_norm p_norm, const double *q, kl_norm q_norm,
-                              int64_t K)
+KL_INLINE double kl_direct_rows(const double *p, const double *q, double sp, double sq, int64_t K, int tame)
 {
-    const double sp = p_norm.a, sq = q_norm.a;
-    if (!(sp > 0x1p-400 && sp < 0x1p400 && sq > 0x1p-400 && sq < 0x1p400))
-        return kl_careful_probs(p, q, K);
-    const vf64 c = kl_set_f64(sq / sp * KL_UP);
-    const int64_t whole = K - K % KL_LANES;
+    const double up = tame ? 1 : KL_UP;
+    const vf64 c = kl_set_f64(sq / sp * up);
     kl_sum g = kl_sum_zero();
     kl_lanes d = kl_lanes_zero();
     vi64 unsupported = {0};
     double p_tail[KL_LANES], q_tail[KL_LANES];
     for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
-        kl_direct_block s = {kl_lanes_zero(), kl_lanes_zero(), unsupported};
-        int64_t end = begin + KL_SUM_BLOCK < whole ? begin + KL_SUM_BLOCK : whole, k = begin;
-        for (; k < end; k += KL_LANES) kl_direct_step(&s, p + k, q + k, c);
-        if (k < K && k == whole && k - begin < KL_SUM_BLOCK)
-            kl_direct_step(&s, kl_tail(p, k, K, 0, p_tail), kl_tail(q, k, K, 0, q_tail), c);
-        kl_sum_add(&g, &s.g);
+        kl_direct_sums s = {kl_lanes_zero(), kl_lanes_zero(), unsupported};
+        const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK, whole = n - n % KL_LANES;
+        kl_direct_bins(&s, p + begin, q + begin, whole, c, tame);
+        if (whole < n) /* padding that adds +0.0 to both sums: 0 and 0, or for tame rows 1 and c */
+            kl_direct_bins(&s, kl_tail(p, begin + whole, K, tame ? 1 : 0, p_tail),
+                           kl_tail(q, begin + whole, K, tame ? c[0] : 0, q_tail), KL_LANES, c, tame);
+        if (K <= KL_SUM_BLOCK) g.high = s.g; /* one block: nothing to compensate */
+        else kl_sum_add(&g, &s.g);
         KL_UNROLL for (int j = 0; j < KL_NV; j++) d.v[j] += s.d.v[j];
         unsupported = s.unsupported;
     }
-    if (KL_BITS_F64(unsupported)) return INFINITY;
-    double x = kl_lanes_total(&d) / (sq * KL_UP);
-    double kl = kl_sum_total(&g) / (sq * KL_UP) - x * x * (0.5 + x / 3);
+    if (!tame && KL_BITS_F64(unsupported)) return INFINITY;
+    double scale = sq * up, x = kl_lanes_total(&d) / scale;
+    double kl = kl_sum_total(&g) / scale - x * x * (0.5 + x * 0x1.5555555555555p-2);
     /* Below this the rounding of c is no longer small beside the answer. */
     return kl < 0x1p-100 ? kl_careful_probs(p, q, K) : kl;
+}
+
+static double kl_direct_probs(const double *p, kl_norm p_norm, const double *q, kl_norm q_norm, int64_t K)
+{
+    const double sp = p_norm.a, sq = q_norm.a;
+    if (!(sp > 0x1p-400 && sp < 0x1p400 && sq > 0x1p-400 && sq < 0x1p400)) return kl_careful_probs(p, q, K);
+    if (p_norm.b > KL_TINY && q_norm.b > KL_TINY && sq / sp > 0x1p-64) return kl_direct_rows(p, q, sp, sq, K, 1);
+    return kl_direct_rows(p, q, sp, sq, K, 0);
 }
 
 /* H(P) = sum over k of (p_k/S) log(S/p_k). A bin r with more than half of the mass has
@@ -86,8 +105,8 @@ static double kl_entropy_probs(const double *p, kl_norm norm, int64_t K)
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
                 vf64 pk = kl_load_f64(without + j * KL_W64), pn = pk * inverse;
                 vf64 unit = kl_set_f64(KL_UP);
-                kl_log_parts r = kl_log_ratio(unit, pn, unit - pn);
-                terms.v[j] += kl_select(pn == 0, (vf64){0}, pn * kl_log_value(&r));
+                vf64 log_inverse = kl_log_value(kl_log_reduce(unit, pn, unit - pn));
+                terms.v[j] += kl_select(pn == 0, (vf64){0}, pn * log_inverse);
                 minor.v[j] += pk;
             }
         }

@@ -66,8 +66,7 @@ static kl_feature_row kl_natural_features(int32_t domain, const double *row, kl_
             vi64 off = (bv == empty) | (cv == 0);
             if (domain == KL_PROBS) {
                 vf64 d = kl_fma_exact(bv, inverse * KL_UP, -cv * KL_UP);
-                kl_log_parts r = kl_log_ratio(bv * (inverse * KL_UP), cv * KL_UP, d);
-                theta = kl_log_value(&r);
+                theta = kl_log_value(kl_log_reduce(bv * (inverse * KL_UP), cv * KL_UP, d));
             } else theta = kl_logit_ratio(&pair, bv, kl_load_f64(lk + j * KL_W64));
             vf64 feature = kl_select(off, (vf64){0}, theta * kl_load_f64(sk + j * KL_W64));
             squares.v[j] += feature * feature;

@@ -16,6 +16,8 @@
 #define KL_W KL_W64
 #define KL_MR KL_MR64
 #define KL_FMA KL_FMA_F64
+#define KL_MIN KL_MIN_F64
+#define KL_EPSILON 0x1p-52
 #define KL_BITS(mask) KL_BITS_F64(mask)
 #define KL_NAME(x) x##_f64
 #include "product.h"
@@ -25,6 +27,8 @@
 #define KL_W KL_W32
 #define KL_MR KL_MR32
 #define KL_FMA KL_FMA_F32
+#define KL_MIN KL_MIN_F32
+#define KL_EPSILON 0x1p-23
 #define KL_BITS(mask) KL_BITS_F32(mask)
 #define KL_NAME(x) x##_f32
 #include "product.h"

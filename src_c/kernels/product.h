@@ -1,6 +1,6 @@
 /* The packed matrix product with its epilogue in registers. Included once per precision, with
- * KL_T (element), KL_V (vector), KL_W (lanes), KL_MR (rows of a register tile), KL_FMA, KL_BITS,
- * KL_NAME(x).
+ * KL_T (element), KL_V (vector), KL_W (lanes), KL_MR (rows of a register tile), KL_FMA, KL_MIN, KL_BITS,
+ * KL_EPSILON, KL_NAME(x).
  *
  * A register tile is KL_MR rows x 2 vectors of columns. Each accumulator runs over k in order with
  * fused multiply-adds, in blocks of KL_CHAIN whose sums are added in order: lanes hold different
@@ -46,91 +46,145 @@ KL_INLINE void KL_NAME(kl_tile_product)(const KL_T *left, const KL_T *right, int
     }
 }
 
-/* Values to memory, uncertain entries to the list. `out` and columns may be a whole tile inside the
- * block, or the edge: then values go to a small tile first. */
+/* value and bound of the entries (row, columns of half h) of a tile; every path computes them alike. */
+KL_INLINE KL_V KL_NAME(kl_values)(const kl_product_args *args, const KL_NAME(kl_tile) *tile, int64_t r,
+                                  int64_t c, int i, int h)
+{
+    const KL_T *row = (const KL_T *)args->row_offset, *col = (const KL_T *)args->col_offset;
+    return KL_NAME(kl_set)(row[r + i]) + KL_NAME(kl_load)(col + c + h * KL_W) - tile->v[i][h];
+}
+
+KL_INLINE KL_V KL_NAME(kl_bounds)(const kl_product_args *args, int64_t r, int64_t c, int i, int h)
+{
+    const KL_T *row_norm = args->row_norm, *row_slack = args->row_slack;
+    const KL_T *col_norm = args->col_norm, *col_slack = args->col_slack;
+    KL_V bound = KL_NAME(kl_set)(row_slack[r + i]) + KL_NAME(kl_load)(col_slack + c + h * KL_W);
+    return bound + KL_NAME(kl_set)(row_norm[r + i]) * KL_NAME(kl_load)(col_norm + c + h * KL_W);
+}
+
+KL_INLINE KL_T KL_NAME(kl_largest)(const KL_T *x, int n)
+{
+    KL_T max = x[0];
+    for (int i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+/* The bound of a whole register tile, from the largest norm and slack of its rows and columns: not below the bound
+ * of any entry, because rounding is monotonic. Most tiles pass at once by it. */
+typedef struct { KL_T norm, slack; } KL_NAME(kl_panel);
+
+KL_INLINE KL_NAME(kl_panel) KL_NAME(kl_panel_of)(const void *norm, const void *slack, int64_t at, int n)
+{
+    return (KL_NAME(kl_panel)){KL_NAME(kl_largest)((const KL_T *)norm + at, n),
+                               KL_NAME(kl_largest)((const KL_T *)slack + at, n)};
+}
+
+static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(const kl_product_args *args,
+    const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, int64_t rows, int64_t cols, int64_t n)
+{
+    const KL_V accept = KL_NAME(kl_set)((KL_T)args->accept);
+    for (int i = 0; i < rows; i++)
+        for (int h = 0; h < 2; h++) {
+            KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
+            KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
+            for (uint32_t doubt = KL_BITS(~(value * accept >= bound)); doubt; doubt &= doubt - 1) {
+                int64_t j = h * KL_W + __builtin_ctz(doubt);
+                if (j < cols) args->doubts[n++] = (uint32_t)((r + i) << 16 | (c + j));
+            }
+        }
+    return n;
+}
+
+/* Values to memory, uncertain entries to the list. */
 static void KL_NAME(kl_dense)(kl_product_args *args, kl_stats *stats)
 {
     const int64_t K = args->K;
-    const KL_V accept = KL_NAME(kl_set)((KL_T)args->accept);
-    const KL_T *row_offset = args->row_offset, *row_norm = args->row_norm;
-    const KL_T *row_slack = args->row_slack;
+    const KL_T accept = (KL_T)args->accept;
     int64_t n_doubts = 0;
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t c = 0; c < args->cols; c += KL_NR) {
-        const KL_T *right = (const KL_T *)args->right + c * K;
-        const KL_T *co = (const KL_T *)args->col_offset + c, *cn = (const KL_T *)args->col_norm + c;
-        const KL_T *cs = (const KL_T *)args->col_slack + c;
         const int64_t cols = args->cols - c < KL_NR ? args->cols - c : KL_NR;
+        const KL_NAME(kl_panel) col = KL_NAME(kl_panel_of)(args->col_norm, args->col_slack, c, KL_NR);
         for (int64_t r = 0; r < args->rows; r += KL_MR) {
             const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
+            const KL_NAME(kl_panel) row = KL_NAME(kl_panel_of)(args->row_norm, args->row_slack, r, KL_MR);
+            const int whole = rows == KL_MR && cols == KL_NR;
             KL_NAME(kl_tile) tile;
-            KL_T edge[KL_MR][KL_NR];
-            KL_NAME(kl_tile_product)((const KL_T *)args->left + r * K, right, K, &tile);
-            KL_T *out = (KL_T *)args->out + r * args->out_stride + c;
-            KL_UNROLL for (int i = 0; i < KL_MR; i++) {
-                if (i >= rows) break;
-                KL_T *target = cols == KL_NR ? out + i * args->out_stride : edge[i];
+            KL_T edge[KL_MR][KL_NR], *out = (KL_T *)args->out + r * args->out_stride + c;
+            KL_T *target = whole ? out : edge[0];
+            const int64_t stride = whole ? args->out_stride : KL_NR;
+            KL_V least = KL_NAME(kl_set)((KL_T)INFINITY);
+            KL_NAME(kl_tile_product)((const KL_T *)args->left + r * K, (const KL_T *)args->right + c * K, K, &tile);
+            KL_UNROLL for (int i = 0; i < KL_MR; i++)
                 KL_UNROLL for (int h = 0; h < 2; h++) {
-                    KL_V value = KL_NAME(kl_set)(row_offset[r + i]) + KL_NAME(kl_load)(co + h * KL_W);
-                    value -= tile.v[i][h];
-                    KL_V bound = KL_NAME(kl_set)(row_slack[r + i]) + KL_NAME(kl_load)(cs + h * KL_W);
-                    bound += KL_NAME(kl_set)(row_norm[r + i]) * KL_NAME(kl_load)(cn + h * KL_W);
-                    uint32_t doubt = KL_BITS(~(value * accept >= bound));
-                    KL_NAME(kl_store)(target + h * KL_W, value);
-                    for (; __builtin_expect(doubt != 0, 0); doubt &= doubt - 1) {
-                        int64_t j = h * KL_W + __builtin_ctz(doubt);
-                        if (j < cols) args->doubts[n_doubts++] = (uint32_t)((r + i) << 16 | (c + j));
-                    }
+                    KL_V value = KL_NAME(kl_values)(args, &tile, r, c, i, h);
+                    KL_NAME(kl_store)(target + i * stride + h * KL_W, value);
+                    least = KL_MIN(value, least);
                 }
-                if (cols < KL_NR) memcpy(out + i * args->out_stride, edge[i], (size_t)cols * sizeof(KL_T));
-            }
+            if (!whole)
+                for (int i = 0; i < rows; i++)
+                    memcpy(out + i * args->out_stride, edge[i], (size_t)cols * sizeof(KL_T));
+            const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
+            if (__builtin_expect(KL_BITS(~(least * accept >= bound)) != 0, 0))
+                n_doubts = KL_NAME(kl_find_doubts)(args, &tile, r, c, rows, cols, n_doubts);
         }
     }
     args->n_doubts = n_doubts;
+}
+
+static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_args *args,
+    const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, int64_t rows, int64_t n)
+{
+    const KL_T *threshold = args->threshold;
+    for (int i = 0; i < rows; i++)
+        for (int h = 0; h < 2; h++) {
+            KL_T values[KL_W], bounds[KL_W];
+            KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
+            KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
+            uint32_t hit = KL_BITS(value - bound <= KL_NAME(kl_set)(threshold[r + i]));
+            KL_NAME(kl_store)(values, value);
+            KL_NAME(kl_store)(bounds, bound);
+            for (; hit; hit &= hit - 1) {
+                int64_t lane = __builtin_ctz(hit);
+                ((KL_T *)args->hit_value)[n] = values[lane];
+                ((KL_T *)args->hit_bound)[n] = bounds[lane];
+                args->doubts[n++] = (uint32_t)((r + i) << 16 | (c + h * KL_W + lane));
+            }
+        }
+    return n;
 }
 
 /* Entries whose lower end value - bound does not exceed their row's threshold, with both numbers. */
 static void KL_NAME(kl_screen)(kl_product_args *args, kl_stats *stats)
 {
     const int64_t K = args->K;
-    const KL_T *row_offset = args->row_offset, *row_norm = args->row_norm;
-    const KL_T *row_slack = args->row_slack, *threshold = args->threshold;
-    KL_T *hit_value = args->hit_value, *hit_bound = args->hit_bound;
+    const KL_T *threshold = args->threshold;
     int64_t n = 0;
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t c = 0; c < args->cols; c += KL_NR) {
-        const KL_T *right = (const KL_T *)args->right + c * K;
-        const KL_T *co = (const KL_T *)args->col_offset + c, *cn = (const KL_T *)args->col_norm + c;
-        const KL_T *cs = (const KL_T *)args->col_slack + c;
+        const KL_NAME(kl_panel) col = KL_NAME(kl_panel_of)(args->col_norm, args->col_slack, c, KL_NR);
         for (int64_t r = 0; r < args->rows; r += KL_MR) {
             const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
+            const KL_NAME(kl_panel) row = KL_NAME(kl_panel_of)(args->row_norm, args->row_slack, r, KL_MR);
+            const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
             KL_NAME(kl_tile) tile;
-            KL_NAME(kl_tile_product)((const KL_T *)args->left + r * K, right, K, &tile);
+            KL_NAME(kl_tile_product)((const KL_T *)args->left + r * K, (const KL_T *)args->right + c * K, K, &tile);
+            KL_V least = KL_NAME(kl_set)((KL_T)INFINITY);
             KL_UNROLL for (int i = 0; i < KL_MR; i++) {
-                KL_UNROLL for (int h = 0; h < 2; h++) {
-                    KL_V value = KL_NAME(kl_set)(row_offset[r + i]) + KL_NAME(kl_load)(co + h * KL_W);
-                    value -= tile.v[i][h];
-                    KL_V bound = KL_NAME(kl_set)(row_slack[r + i]) + KL_NAME(kl_load)(cs + h * KL_W);
-                    bound += KL_NAME(kl_set)(row_norm[r + i]) * KL_NAME(kl_load)(cn + h * KL_W);
-                    uint32_t hit = KL_BITS(value - bound <= KL_NAME(kl_set)(threshold[r + i]));
-                    if (__builtin_expect(hit != 0, 0) && i < rows) {
-                        KL_T values[KL_W], bounds[KL_W];
-                        KL_NAME(kl_store)(values, value);
-                        KL_NAME(kl_store)(bounds, bound);
-                        for (; hit; hit &= hit - 1) {
-                            int64_t lane = __builtin_ctz(hit);
-                            hit_value[n] = values[lane];
-                            hit_bound[n] = bounds[lane];
-                            args->doubts[n++] = (uint32_t)((r + i) << 16 | (c + h * KL_W + lane));
-                        }
-                    }
-                }
+                /* A little above threshold + bound, for the roundings of both sides. */
+                const KL_T limit = (threshold[r + i] + bound) * (KL_T)(1 + 16 * KL_EPSILON);
+                KL_UNROLL for (int h = 0; h < 2; h++)
+                    least = KL_MIN(KL_NAME(kl_values)(args, &tile, r, c, i, h) - KL_NAME(kl_set)(limit), least);
             }
+            if (__builtin_expect(KL_BITS(least <= (KL_V){0}) != 0, 0))
+                n = KL_NAME(kl_find_hits)(args, &tile, r, c, rows, n);
         }
     }
     args->n_doubts = n;
 }
 
+#undef KL_MIN
+#undef KL_EPSILON
 #undef KL_NR
 #undef KL_T
 #undef KL_V

@@ -7,6 +7,19 @@ static kl_row_status kl_scan_row(int32_t domain, const double *row, int64_t K, d
                               : kl_scan_logits(row, K, tolerance, norm, zeros);
 }
 
+/* Rows are summed a group ahead of their comparison, so that the processor finds independent work while
+ * the last steps of one row, all latency, finish. The group stays in the first-level cache. */
+#define KL_IN_FLIGHT 8
+KL_INLINE int64_t kl_rows_in_flight(int64_t K) { return K <= 256 ? KL_IN_FLIGHT : 1; }
+
+/* Ask for a row of the next group; only worth it, and only known to be right, for dense rows. */
+KL_INLINE void kl_prefetch(const kl_rows *rows, int64_t i)
+{
+    if (rows->indptr || rows->index || rows->n_cols > 256) return;
+    const char *data = rows->data + i * rows->row_stride;
+    for (int64_t byte = 0; byte < rows->n_cols * rows->col_stride; byte += 64) __builtin_prefetch(data + byte);
+}
+
 static void kl_refuse(kl_stats *stats, kl_row_status status, int64_t row, double value)
 {
     if (stats->status != KL_ROW_OK && stats->status_row <= row) return;
@@ -58,27 +71,39 @@ static void kl_rowwise(const kl_rows *P, const kl_rows *Q, int64_t begin, int64_
                        int32_t cross, double tolerance_p, double tolerance_q, double *out,
                        double *scratch, kl_stats *stats)
 {
-    const int64_t K = P->n_cols;
-    const int32_t domain = P->domain;
+    const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
+    const int32_t probs = P->domain == KL_PROBS;
     int32_t zeros = 0;
     stats->isa_ran |= KL_ISA_BIT;
-    for (int64_t i = begin; i < end; i++) {
-        kl_norm np, nq;
-        const double *p = kl_read(P, i, scratch), *q = kl_read(Q, i, scratch + K);
-        kl_row_status status = kl_scan_row(domain, p, K, tolerance_p, &np, &zeros);
-        if (status != KL_ROW_OK) {
-            kl_refuse(stats, status, i, np.a);
-            return;
+    for (int64_t first = begin; first < end; first += group) {
+        const int64_t n = end - first < group ? end - first : group;
+        const double *p[KL_IN_FLIGHT], *q[KL_IN_FLIGHT];
+        kl_norm np[KL_IN_FLIGHT], nq[KL_IN_FLIGHT];
+        for (int64_t r = 0; r < n; r++) {
+            p[r] = kl_read(P, first + r, scratch + 2 * r * K);
+            q[r] = kl_read(Q, first + r, scratch + (2 * r + 1) * K);
+            kl_row_status status = kl_scan_row(P->domain, p[r], K, tolerance_p, np + r, &zeros);
+            if (status != KL_ROW_OK) {
+                kl_refuse(stats, status, first + r, np[r].a);
+                return;
+            }
+            status = kl_scan_row(P->domain, q[r], K, tolerance_q, nq + r, &zeros);
+            if (status != KL_ROW_OK) {
+                kl_refuse(stats, status + 16u, first + r, nq[r].a); /* + 16: it is the row of Q */
+                return;
+            }
         }
-        status = kl_scan_row(domain, q, K, tolerance_q, &nq, &zeros);
-        if (status != KL_ROW_OK) {
-            kl_refuse(stats, status + 16u, i, nq.a); /* + 16: it is the row of Q */
-            return;
+        for (int64_t r = 0; r < n; r++) {
+            if (first + group + r < end) {
+                kl_prefetch(P, first + group + r);
+                kl_prefetch(Q, first + group + r);
+            }
+            out[first + r] = probs ? kl_direct_probs(p[r], np[r], q[r], nq[r], K)
+                                   : kl_direct_logits(p[r], np[r], q[r], nq[r], K);
         }
-        out[i] = domain == KL_PROBS ? kl_direct_probs(p, np, q, nq, K)
-                                    : kl_direct_logits(p, np, q, nq, K);
-        if (cross)
-            out[i] += domain == KL_PROBS ? kl_entropy_probs(p, np, K) : kl_entropy_logits(p, np, K);
+        if (!cross) continue;
+        for (int64_t r = 0; r < n; r++)
+            out[first + r] += probs ? kl_entropy_probs(p[r], np[r], K) : kl_entropy_logits(p[r], np[r], K);
     }
 }
 

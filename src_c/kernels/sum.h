@@ -14,13 +14,14 @@ static double kl_row_sum(const double *x, int64_t K, double *least)
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
                 vf64 v = kl_load_f64(x + k + j * KL_W64);
                 block.v[j] += v;
-                low.v[j] = kl_min_f64(v, low.v[j]);
+                low.v[j] = KL_MIN_F64(v, low.v[j]);
             }
         if (k == whole && K - k < KL_LANES && k < K && k - begin < KL_SUM_BLOCK) {
             const double *t = kl_tail(x, k, K, 0, buffer);
             KL_UNROLL for (int j = 0; j < KL_NV; j++) block.v[j] += kl_load_f64(t + j * KL_W64);
         }
-        kl_sum_add(&total, &block);
+        if (K <= KL_SUM_BLOCK) total.high = block; /* one block: nothing to compensate */
+        else kl_sum_add(&total, &block);
     }
     if (least) {
         double t[KL_LANES];
@@ -39,7 +40,7 @@ static kl_row_status kl_scan_probs(const double *x, int64_t K, double tolerance,
 {
     double least, sum = kl_row_sum(x, K, &least);
     norm->a = sum;
-    norm->b = 0;
+    norm->b = least;
     if (!(least >= 0) || !(sum <= 0x1.fffffffffffffp1023)) {
         kl_row_status worst = KL_ROW_INFINITE; /* a finite row may overflow its sum */
         for (int64_t k = K - 1; k >= 0; k--) {

@@ -1,7 +1,8 @@
 /* Vector types and the few operations on them that C does not spell, for the ISA that includes this.
  *
  * The ISA file defines before: KL_VECTOR_BYTES, KL_HAS_FMA, and KL_FMA_F64, KL_FMA_F32, KL_BITS_F64,
- * KL_BITS_F32 (sign bits of the lanes of a mask, as an integer).
+ * KL_BITS_F32 (sign bits of the lanes of a mask, as an integer), KL_SELECT_F64 (mask, yes, no), KL_MIN_F64,
+ * KL_MIN_F32 (the second operand if either is NaN).
  *
  * Lanes. Sums over the bins of one row always run in KL_LANES interleaved partial sums, whatever the
  * width of the machine's vectors: a group of KL_NV vectors holds them. So every ISA adds the same
@@ -41,12 +42,8 @@ KL_INLINE vf32 kl_load_f32(const float *p) { return *(const vf32_unaligned *)p; 
 KL_INLINE void kl_store_f32(float *p, vf32 v) { *(vf32_unaligned *)p = v; }
 KL_INLINE vf64 kl_set_f64(double x) { return x - (vf64){0}; }
 KL_INLINE vf32 kl_set_f32(float x) { return x - (vf32){0}; }
-KL_INLINE vf64 kl_select(vi64 mask, vf64 yes, vf64 no)
-{
-    return (vf64)((mask & (vi64)yes) | (~mask & (vi64)no));
-}
+KL_INLINE vf64 kl_select(vi64 mask, vf64 yes, vf64 no) { return KL_SELECT_F64(mask, yes, no); }
 KL_INLINE vf64 kl_abs(vf64 x) { return (vf64)((vi64)x & INT64_MAX); }
-KL_INLINE vf64 kl_min_f64(vf64 a, vf64 b) { return kl_select(a < b, a, b); }
 
 /* a*b + c with one rounding where it matters (b*a close to -c): in hardware, or by splitting the
  * product exactly (Dekker 1971; Veltkamp's constant 2^27 + 1). The software form rounds twice, at the size of the
@@ -75,12 +72,23 @@ KL_INLINE kl_lanes kl_lanes_zero(void)
     return r;
 }
 
-/* The lanes added in one fixed order. */
+/* The lanes t0 ... t7 folded in halves: ((t0 + t4) + (t2 + t6)) + ((t1 + t5) + (t3 + t7)). */
+typedef double kl_pair_f64 __attribute__((vector_size(16)));
+typedef double kl_quad_f64 __attribute__((vector_size(32)));
+
 KL_INLINE double kl_lanes_total(const kl_lanes *x)
 {
-    double t[KL_LANES];
-    KL_UNROLL for (int j = 0; j < KL_NV; j++) kl_store_f64(t + j * KL_W64, x->v[j]);
-    return ((t[0] + t[4]) + (t[2] + t[6])) + ((t[1] + t[5]) + (t[3] + t[7]));
+#if KL_NV == 1
+    kl_quad_f64 q = __builtin_shufflevector(x->v[0], x->v[0], 0, 1, 2, 3)
+                  + __builtin_shufflevector(x->v[0], x->v[0], 4, 5, 6, 7);
+    kl_pair_f64 p = __builtin_shufflevector(q, q, 0, 1) + __builtin_shufflevector(q, q, 2, 3);
+#elif KL_NV == 2
+    kl_quad_f64 q = x->v[0] + x->v[1];
+    kl_pair_f64 p = __builtin_shufflevector(q, q, 0, 1) + __builtin_shufflevector(q, q, 2, 3);
+#else
+    kl_pair_f64 p = (x->v[0] + x->v[2]) + (x->v[1] + x->v[3]);
+#endif
+    return p[0] + p[1];
 }
 
 /* A running sum over blocks: high + low is the exact sum of the blocks but for errors of size
