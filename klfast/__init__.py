@@ -9,10 +9,11 @@
 Rows are P, columns are Q, always: ``out[i, j] = D(P_i || Q_j)``, in nats.
 """
 
-from .compute import Index, entropy, kl_divergence, kneighbors, nearest, pairwise, rowwise
+from .compute import entropy, kl_divergence, kneighbors, nearest, pairwise, rowwise
 from .config import __version__, show_config
 from .distributions import Categorical
 from .divergences import Divergence, divergences
+from .index import Index
 
 __all__ = [
     "Categorical", "Divergence", "Index", "__version__", "divergences", "entropy", "kl_divergence", "kneighbors",

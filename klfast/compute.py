@@ -1,15 +1,16 @@
-"""The public functions: check, encode, plan, run. No arithmetic loops here."""
+"""The public functions. They check arguments and delegate; no arithmetic loops here."""
 
 from __future__ import annotations
 
 import math
-from numbers import Integral, Real
 
 import numpy as np
 
-from . import _engine, consumers, divergences, plan
-from .distributions import Categorical, as_distribution
-from .encoding import Operand, Reference, check, check_bins, refusal
+from . import _engine, divergences, plan, rows
+from .arguments import base_factor, checked_out
+from .distributions import as_distribution
+from .encoding import check_bins, refusal
+from .index import Index
 
 
 def rowwise(P, Q, divergence="kl", *, axis=-1, base=None, out=None, n_jobs=None):
@@ -49,23 +50,23 @@ def rowwise(P, Q, divergence="kl", *, axis=-1, base=None, out=None, n_jobs=None)
     Kullback and Leibler, "On Information and Sufficiency", Ann. Math. Stat. 22 (1951).
     """
     d = divergences.find(divergence)
-    factor = _base_factor(base)
+    factor = base_factor(base)
     threads = plan.n_threads(n_jobs)
     p, q = as_distribution(P), as_distribution(Q)
-    pv, qv = _bins_last(p, axis, "P"), _bins_last(q, axis, "Q")
+    pv, qv = rows.bins_last(p, axis, "P"), rows.bins_last(q, axis, "Q")
     check_bins(pv.shape[-1], qv.shape[-1])
     try:
         shape = np.broadcast_shapes(pv.shape[:-1], qv.shape[:-1])
     except ValueError:
         raise ValueError(f"P and Q do not broadcast: shapes {p.shape} and {q.shape}, bins along axis {axis}") from None
     result_type = np.float32 if p.single and q.single else np.float64
-    out = _checked_out(out, shape, result_type)
+    out = checked_out(out, shape, result_type)
     values = np.empty(math.prod(shape))
     if values.size:
         if pv.shape[-1] == 0:
             raise ValueError(f"P has shape {p.shape}: distributions need at least one bin")
-        pv, qv = _broadcast(pv, shape), _broadcast(qv, shape)
-        _rowwise_nd(d, p, q, pv, qv, shape, values, threads)
+        pv, qv = rows.broadcast(pv, shape), rows.broadcast(qv, shape)
+        rows.run(d, p, q, pv, qv, shape, values, threads)
         if factor != 1:
             values *= factor
     out[...] = values.reshape(shape)
@@ -105,127 +106,19 @@ def entropy(P, *, axis=-1, base=None, n_jobs=None):
     ----------
     Shannon, "A Mathematical Theory of Communication", Bell Syst. Tech. J. 27 (1948).
     """
-    factor = _base_factor(base)
+    factor = base_factor(base)
     threads = plan.n_threads(n_jobs)
     p = as_distribution(P)
-    values = _bins_last(p, axis, "P")
+    values = rows.bins_last(p, axis, "P")
     shape = values.shape[:-1]
-    flat = values if _is_sparse(values) else values.reshape(-1, values.shape[-1]) if values.size else values.reshape(0, 1)
-    rows = p.rows(flat)
-    norms, _, stats = _engine.scan(rows, p.sum_tolerance, threads)
+    flat = values if rows.is_sparse(values) else values.reshape(-1, values.shape[-1]) if values.size else values.reshape(0, 1)
+    matrix = p.rows(flat)
+    norms, _, stats = _engine.scan(matrix, p.sum_tolerance, threads)
     if stats.refused:
         status, row, value = stats.refused
-        raise refusal(p, rows, "P", status, row, value, _place(row, shape))
-    result = _engine.entropy(rows, norms, threads) * factor
+        raise refusal(p, matrix, "P", status, row, value, rows.place(row, shape))
+    result = _engine.entropy(matrix, norms, threads) * factor
     return result.reshape(shape).astype(np.float32 if p.single else np.float64)[()]
-
-
-class Index:
-    """A reference set, encoded once and asked many times.
-
-    Parameters
-    ----------
-    Q : array-like (m, K) or Categorical
-        One distribution a row: the columns of every answer.
-    divergence : str
-        ``D(P_i || Q_j)`` of every question; a name of `klfast.divergences`.
-    n_jobs : int, optional
-        Threads of the encoding, and of the questions unless they say otherwise.
-
-    Notes
-    -----
-    The index refers to the memory of Q; do not change it while the index lives. Its features take
-    half of the bytes of a float64 Q for neighbours, and the whole for float64 `pairwise`.
-    """
-
-    def __init__(self, Q, divergence="kl", *, n_jobs=None):
-        self.divergence = divergences.find(divergence)
-        self.n_jobs = n_jobs
-        self._operand = check(as_distribution(Q), "Q", plan.n_threads(n_jobs))
-        role = _engine.NATURAL if self.divergence.p_is_mean else _engine.MEAN
-        self._reference = Reference(self._operand, role)
-        self.info: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return self._operand.n
-
-    def __repr__(self) -> str:
-        return f"Index({self._operand.n} distributions over {self._operand.n_bins} bins, {self.divergence.name})"
-
-    def pairwise(self, P=None, *, dtype=None, rtol=None, base=None, out=None, n_jobs=None, progress=False):
-        """All values ``D(P_i || Q_j)``; see `klfast.pairwise`. P=None: the rows of Q."""
-        threads = plan.n_threads(self.n_jobs if n_jobs is None else n_jobs)
-        factor = _base_factor(base)
-        left = self._left(P, threads)
-        n, m = left.n, self._operand.n
-        single_in = left.single and self._operand.single
-        out = _dense_out(out, (n, m), dtype, np.float32 if single_in else np.float64)
-        single_out = out.dtype == np.float32
-        rtol = _checked_rtol(rtol, single_out)
-        if n == 0 or m == 0:
-            return out
-        classes = self._reference.classes_of(None if P is None else left)
-        pairing, blocks = self._pair(left, classes, plan.product_in_single(single_out, rtol), False, threads)
-        consumers.dense(pairing, out, blocks.rows * threads, blocks.column_parts, plan.accept_factor(rtol), factor,
-                        progress)
-        self.info = _info(pairing, n * m)
-        return out
-
-    def kneighbors(self, P=None, k=10, *, n_jobs=None, progress=False):
-        """The k nearest rows of Q; see `klfast.kneighbors`. P=None: each row of Q, without itself."""
-        threads = plan.n_threads(self.n_jobs if n_jobs is None else n_jobs)
-        m = self._operand.n
-        k = _checked_k(k, m, P is None)
-        left = self._left(P, threads)
-        if left.n == 0:
-            return np.empty((0, k)), np.empty((0, k), np.int64)
-        if m < 2:
-            return self._search(left, k, False, False, threads, progress)
-        index, group, starts, members = self._reference.distinct
-        if index.size == m:
-            return self._search(left, k, P is None, False, threads, progress)
-        # Rows that agree to the bit are searched once, and each answer is spread over its copies.
-        queries = left.select(index) if P is None else left
-        wanted = min(index.size, k + (P is None))
-        values, classes = self._search(queries, wanted, False, True, threads, progress)
-        lists = group if P is None else np.arange(left.n)
-        return _engine.expand(values, classes, starts, members, lists.astype(np.int64), P is None, k, threads)
-
-    def nearest(self, P=None, *, n_jobs=None, progress=False):
-        """The nearest row of Q; see `klfast.nearest`."""
-        values, indices = self.kneighbors(P, 1, n_jobs=n_jobs, progress=progress)
-        return values[:, 0], indices[:, 0]
-
-    def _left(self, P, threads: int) -> Operand:
-        if P is None:
-            return self._operand
-        left = check(as_distribution(P), "P", threads)
-        check_bins(left.n_bins, self._operand.n_bins)
-        return left
-
-    def _search(self, left, k, skip_self, distinct, threads, progress):
-        pairing, blocks = self._pair(left, (None, None), True, distinct, threads)
-        result = consumers.top(pairing, left.n, pairing.right.rows.shape[0], k, skip_self, blocks.rows * threads,
-                               blocks.column_parts, progress)
-        self.info = _info(pairing, left.n * pairing.right.rows.shape[0])
-        return result
-
-    def _pair(self, left: Operand, classes, single: bool, distinct: bool, threads: int):
-        """Both operands in one domain, the right one encoded, and the blocks to walk them in."""
-        reference = self._reference.in_domain(_engine.LOGITS) if left.rows.domain == _engine.LOGITS else self._reference
-        if left.rows.domain != reference.operand.rows.domain:
-            left, classes = left.as_logits(), (None, None)
-        elif reference is not self._reference:
-            classes = (None, None)
-        natural = reference.operand if self.divergence.p_is_mean else left
-        columns = reference.columns(single, distinct, natural.has_zeros)
-        c = plan.certificate(left.n_bins, single)
-        blocks = plan.blocks(left.n, columns.rows.shape[0], left.n_bins, threads)
-        pairing = _engine.Pairing(
-            left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
-            left_extra=left.entropy if self.divergence.adds_entropy else None, left_class=classes[0],
-            right_class=classes[1], row_block=blocks.rows, column_block=blocks.columns, n_threads=threads)
-        return pairing, blocks
 
 
 def pairwise(P, Q=None, divergence="kl", *, dtype=None, rtol=None, base=None, out=None, n_jobs=None, progress=False):
@@ -321,9 +214,6 @@ def nearest(P, Q=None, divergence="kl", *, n_jobs=None, progress=False):
     return index.nearest(left, progress=progress)
 
 
-# ---- arguments ---------------------------------------------------------------------------------------------
-
-
 def _index_and_rows(P, Q, divergence, n_jobs):
     if Q is None:
         return Index(P, divergence, n_jobs=n_jobs), None
@@ -331,138 +221,3 @@ def _index_and_rows(P, Q, divergence, n_jobs):
     if len(p.shape) == 2 and len(q.shape) == 2:
         check_bins(p.shape[1], q.shape[1])
     return Index(q, divergence, n_jobs=n_jobs), p
-
-
-def _base_factor(base) -> float:
-    if base is None:
-        return 1.0
-    if not isinstance(base, Real) or not 0 < base < math.inf or base == 1:
-        raise ValueError(f"base must be a positive number other than 1; got {base!r}")
-    return 1 / math.log(base)
-
-
-def _checked_rtol(rtol, single_out: bool) -> float:
-    if rtol is None:
-        return plan.DEFAULT_RTOL[single_out]
-    if not isinstance(rtol, Real) or not 0 <= rtol < 1:
-        raise ValueError(f"rtol must be in [0, 1); got {rtol!r}")
-    return float(rtol)
-
-
-def _checked_k(k, m: int, leaves_out_self: bool) -> int:
-    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
-        raise ValueError(f"k must be a positive integer; got {k!r}")
-    candidates = m - leaves_out_self
-    if k > candidates:
-        raise ValueError(f"k = {k} neighbours were asked for, but there are only {max(candidates, 0)} candidates"
-                         + (" (a row is not its own neighbour)" if leaves_out_self else ""))
-    return int(k)
-
-
-def _checked_out(out, shape, default_type):
-    if out is None:
-        return np.empty(shape, default_type)
-    if not isinstance(out, np.ndarray) or out.dtype not in (np.float32, np.float64) or not out.dtype.isnative:
-        raise ValueError(f"out must be a float32 or float64 ndarray; got {getattr(out, 'dtype', type(out).__name__)}")
-    if out.shape != tuple(shape):
-        raise ValueError(f"out has shape {out.shape}, the answer has {tuple(shape)}")
-    if not out.flags.writeable:
-        raise ValueError("out is read-only")
-    return out
-
-
-def _dense_out(out, shape, dtype, default_type):
-    if dtype is not None:
-        dtype = np.dtype(dtype)
-        if dtype not in (np.float32, np.float64):
-            raise ValueError(f"dtype must be float32 or float64; got {dtype}")
-        if out is not None and getattr(out, "dtype", None) != dtype:
-            raise ValueError(f"dtype is {dtype} but out has {getattr(out, 'dtype', type(out).__name__)}")
-    return _checked_out(out, shape, dtype or default_type)
-
-
-def _info(pairing, pairs: int) -> dict[str, int]:
-    s = pairing.stats
-    return {"pairs": pairs, "recomputed": s.recomputed, "equal": s.equal, "candidates": s.candidates}
-
-
-# ---- shapes of rowwise --------------------------------------------------------------------------------------
-
-
-def _is_sparse(values) -> bool:
-    return not isinstance(values, np.ndarray)
-
-
-def _bins_last(dist: Categorical, axis, name: str):
-    values = dist.values
-    try:
-        axis = np.lib.array_utils.normalize_axis_index(axis, values.ndim)
-    except np.exceptions.AxisError:
-        raise ValueError(f"axis {axis} is out of bounds for {name} of shape {dist.shape}") from None
-    if not _is_sparse(values):
-        return np.moveaxis(values, axis, -1)
-    if axis != 1:
-        raise ValueError(f"{name} is sparse: its bins must be along the last axis")
-    return values
-
-
-def _broadcast(values, shape):
-    if not _is_sparse(values):
-        return np.broadcast_to(values, (*shape, values.shape[-1]))
-    if values.shape[:-1] != tuple(shape):
-        raise ValueError(f"a sparse operand of shape {values.shape} does not broadcast to {tuple(shape)} rows")
-    return values
-
-
-def _rowwise_nd(d, p, q, pv, qv, shape, out, threads, first=0):
-    """Recurse over outer axes until what is left is one (rows, bins) matrix on both sides, without copying."""
-    flat = [_flatten(v) for v in (pv, qv)]
-    if any(v is None for v in flat):
-        size = math.prod(pv.shape[1:-1])
-        for i in range(pv.shape[0]):
-            _rowwise_nd(d, p, q, pv[i], qv[i], shape, out, threads, first + i * size)
-        return
-    P, Q = p.rows(flat[0]), q.rows(flat[1])
-    tolerances = [p.sum_tolerance, q.sum_tolerance]
-    if P.domain != Q.domain:  # weights meet log-weights: check the weights, then read their logarithms
-        for rows, dist, name in ((P, p, "P"), (Q, q, "Q")):
-            if rows.domain == _engine.PROBS:
-                stats = _engine.scan(rows, dist.sum_tolerance, threads)[2]
-                if stats.refused:
-                    status, row, value = stats.refused
-                    raise refusal(dist, rows, name, status, row, value, _place(first + row, shape))
-        tolerances = [-1.0 if r.domain == _engine.PROBS else t for r, t in zip((P, Q), tolerances)]
-        P, Q = (r.as_logits() if r.domain == _engine.PROBS else r for r in (P, Q))
-    n = P.shape[0]
-    target = out[first : first + n]
-    if not d.p_is_mean:
-        P, Q, tolerances = Q, P, tolerances[::-1]
-
-    def work(begin, end):
-        stats = _engine.rowwise(P, Q, begin, end, d.adds_entropy, *tolerances, target, threads)
-        if stats.refused:
-            status, row, value = stats.refused
-            second = status >= 16
-            is_q = second == d.p_is_mean
-            raise refusal(q if is_q else p, Q if second else P, "Q" if is_q else "P", status - 16 * second, row, value,
-                          _place(first + row, shape))
-
-    consumers.run_slabs(n, max(1, min(n, (1 << 20) // P.shape[1])), work, False)
-
-
-def _flatten(values):
-    """values as (rows, bins) without a copy, or None."""
-    if _is_sparse(values) or values.ndim == 2:
-        return values
-    if values.ndim == 1:
-        return values[None, :]
-    try:
-        return np.reshape(values, (-1, values.shape[-1]), copy=False)
-    except ValueError:
-        return None
-
-
-def _place(row: int, shape) -> str:
-    if len(shape) <= 1:
-        return f"row {row}" if shape else "the row"
-    return f"row {tuple(int(i) for i in np.unravel_index(row, shape))}"

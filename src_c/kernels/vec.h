@@ -74,20 +74,12 @@ KL_INLINE kl_lanes kl_lanes_zero(void)
 
 /* The lanes t0 ... t7 folded in halves: ((t0 + t4) + (t2 + t6)) + ((t1 + t5) + (t3 + t7)). */
 typedef double kl_pair_f64 __attribute__((vector_size(16)));
-typedef double kl_quad_f64 __attribute__((vector_size(32)));
 
 KL_INLINE double kl_lanes_total(const kl_lanes *x)
 {
-#if KL_NV == 1
-    kl_quad_f64 q = __builtin_shufflevector(x->v[0], x->v[0], 0, 1, 2, 3)
-                  + __builtin_shufflevector(x->v[0], x->v[0], 4, 5, 6, 7);
-    kl_pair_f64 p = __builtin_shufflevector(q, q, 0, 1) + __builtin_shufflevector(q, q, 2, 3);
-#elif KL_NV == 2
-    kl_quad_f64 q = x->v[0] + x->v[1];
-    kl_pair_f64 p = __builtin_shufflevector(q, q, 0, 1) + __builtin_shufflevector(q, q, 2, 3);
-#else
-    kl_pair_f64 p = (x->v[0] + x->v[2]) + (x->v[1] + x->v[3]);
-#endif
+    kl_pair_f64 t[4], p;
+    memcpy(t, x, sizeof t); /* the compiler keeps this in registers */
+    p = (t[0] + t[2]) + (t[1] + t[3]);
     return p[0] + p[1];
 }
 

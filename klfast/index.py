@@ -1,0 +1,123 @@
+"""Index: a reference set, encoded once and asked many times. Check, encode, plan, run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import _engine, consumers, divergences, plan
+from .arguments import base_factor, checked_k, checked_rtol, dense_out
+from .distributions import as_distribution
+from .encoding import Operand, Reference, check, check_bins
+
+
+class Index:
+    """A reference set, encoded once and asked many times.
+
+    Parameters
+    ----------
+    Q : array-like (m, K) or Categorical
+        One distribution a row: the columns of every answer.
+    divergence : str
+        ``D(P_i || Q_j)`` of every question; a name of `klfast.divergences`.
+    n_jobs : int, optional
+        Threads of the encoding, and of the questions unless they say otherwise.
+
+    Notes
+    -----
+    The index refers to the memory of Q; do not change it while the index lives. Its features take
+    half of the bytes of a float64 Q for neighbours, and the whole for float64 `pairwise`.
+    """
+
+    def __init__(self, Q, divergence="kl", *, n_jobs=None):
+        self.divergence = divergences.find(divergence)
+        self.n_jobs = n_jobs
+        self._operand = check(as_distribution(Q), "Q", plan.n_threads(n_jobs))
+        role = _engine.NATURAL if self.divergence.p_is_mean else _engine.MEAN
+        self._reference = Reference(self._operand, role)
+        self.info: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return self._operand.n
+
+    def __repr__(self) -> str:
+        return f"Index({self._operand.n} distributions over {self._operand.n_bins} bins, {self.divergence.name})"
+
+    def pairwise(self, P=None, *, dtype=None, rtol=None, base=None, out=None, n_jobs=None, progress=False):
+        """All values ``D(P_i || Q_j)``; see `klfast.pairwise`. P=None: the rows of Q."""
+        threads = plan.n_threads(self.n_jobs if n_jobs is None else n_jobs)
+        factor = base_factor(base)
+        left = self._left(P, threads)
+        n, m = left.n, self._operand.n
+        single_in = left.single and self._operand.single
+        out = dense_out(out, (n, m), dtype, np.float32 if single_in else np.float64)
+        single_out = out.dtype == np.float32
+        rtol = checked_rtol(rtol, single_out)
+        if n == 0 or m == 0:
+            return out
+        classes = self._reference.classes_of(None if P is None else left)
+        pairing, blocks = self._pair(left, classes, plan.product_in_single(single_out, rtol), False, threads)
+        consumers.dense(pairing, out, blocks.rows * threads, blocks.column_parts, plan.accept_factor(rtol), factor,
+                        progress)
+        self.info = _info(pairing, n * m)
+        return out
+
+    def kneighbors(self, P=None, k=10, *, n_jobs=None, progress=False):
+        """The k nearest rows of Q; see `klfast.kneighbors`. P=None: each row of Q, without itself."""
+        threads = plan.n_threads(self.n_jobs if n_jobs is None else n_jobs)
+        m = self._operand.n
+        k = checked_k(k, m, P is None)
+        left = self._left(P, threads)
+        if left.n == 0:
+            return np.empty((0, k)), np.empty((0, k), np.int64)
+        if m < 2:
+            return self._search(left, k, False, False, threads, progress)
+        index, group, starts, members = self._reference.distinct
+        if index.size == m:
+            return self._search(left, k, P is None, False, threads, progress)
+        # Rows that agree to the bit are searched once, and each answer is spread over its copies.
+        queries = left.select(index) if P is None else left
+        wanted = min(index.size, k + (P is None))
+        values, classes = self._search(queries, wanted, False, True, threads, progress)
+        lists = group if P is None else np.arange(left.n)
+        return _engine.expand(values, classes, starts, members, lists.astype(np.int64), P is None, k, threads)
+
+    def nearest(self, P=None, *, n_jobs=None, progress=False):
+        """The nearest row of Q; see `klfast.nearest`."""
+        values, indices = self.kneighbors(P, 1, n_jobs=n_jobs, progress=progress)
+        return values[:, 0], indices[:, 0]
+
+    def _left(self, P, threads: int) -> Operand:
+        if P is None:
+            return self._operand
+        left = check(as_distribution(P), "P", threads)
+        check_bins(left.n_bins, self._operand.n_bins)
+        return left
+
+    def _search(self, left, k, skip_self, distinct, threads, progress):
+        pairing, blocks = self._pair(left, (None, None), True, distinct, threads)
+        result = consumers.top(pairing, left.n, pairing.right.rows.shape[0], k, skip_self, blocks.rows * threads,
+                               blocks.column_parts, progress)
+        self.info = _info(pairing, left.n * pairing.right.rows.shape[0])
+        return result
+
+    def _pair(self, left: Operand, classes, single: bool, distinct: bool, threads: int):
+        """Both operands in one domain, the right one encoded, and the blocks to walk them in."""
+        reference = self._reference.in_domain(_engine.LOGITS) if left.rows.domain == _engine.LOGITS else self._reference
+        if left.rows.domain != reference.operand.rows.domain:
+            left, classes = left.as_logits(), (None, None)
+        elif reference is not self._reference:
+            classes = (None, None)
+        natural = reference.operand if self.divergence.p_is_mean else left
+        columns = reference.columns(single, distinct, natural.has_zeros)
+        c = plan.certificate(left.n_bins, single)
+        blocks = plan.blocks(left.n, columns.rows.shape[0], left.n_bins, threads)
+        pairing = _engine.Pairing(
+            left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
+            left_extra=left.entropy if self.divergence.adds_entropy else None, left_class=classes[0],
+            right_class=classes[1], row_block=blocks.rows, column_block=blocks.columns, n_threads=threads)
+        return pairing, blocks
+
+
+def _info(pairing, pairs: int) -> dict[str, int]:
+    s = pairing.stats
+    return {"pairs": pairs, "recomputed": s.recomputed, "equal": s.equal, "candidates": s.candidates}

@@ -1,0 +1,90 @@
+"""Row by row: shapes, broadcasting and slabs of `rowwise` and `entropy`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from . import _engine, consumers
+from .distributions import Categorical
+from .encoding import refusal
+
+
+def is_sparse(values) -> bool:
+    return not isinstance(values, np.ndarray)
+
+
+def bins_last(dist: Categorical, axis, name: str):
+    values = dist.values
+    try:
+        axis = np.lib.array_utils.normalize_axis_index(axis, values.ndim)
+    except np.exceptions.AxisError:
+        raise ValueError(f"axis {axis} is out of bounds for {name} of shape {dist.shape}") from None
+    if not is_sparse(values):
+        return np.moveaxis(values, axis, -1)
+    if axis != 1:
+        raise ValueError(f"{name} is sparse: its bins must be along the last axis")
+    return values
+
+
+def broadcast(values, shape):
+    if not is_sparse(values):
+        return np.broadcast_to(values, (*shape, values.shape[-1]))
+    if values.shape[:-1] != tuple(shape):
+        raise ValueError(f"a sparse operand of shape {values.shape} does not broadcast to {tuple(shape)} rows")
+    return values
+
+
+def run(d, p, q, pv, qv, shape, out, threads, first=0):
+    """Recurse over outer axes until what is left is one (rows, bins) matrix on both sides, without copying."""
+    flat = [flatten(v) for v in (pv, qv)]
+    if any(v is None for v in flat):
+        size = math.prod(pv.shape[1:-1])
+        for i in range(pv.shape[0]):
+            run(d, p, q, pv[i], qv[i], shape, out, threads, first + i * size)
+        return
+    P, Q = p.rows(flat[0]), q.rows(flat[1])
+    tolerances = [p.sum_tolerance, q.sum_tolerance]
+    if P.domain != Q.domain:  # weights meet log-weights: check the weights, then read their logarithms
+        for rows, dist, name in ((P, p, "P"), (Q, q, "Q")):
+            if rows.domain == _engine.PROBS:
+                stats = _engine.scan(rows, dist.sum_tolerance, threads)[2]
+                if stats.refused:
+                    status, row, value = stats.refused
+                    raise refusal(dist, rows, name, status, row, value, place(first + row, shape))
+        tolerances = [-1.0 if r.domain == _engine.PROBS else t for r, t in zip((P, Q), tolerances)]
+        P, Q = (r.as_logits() if r.domain == _engine.PROBS else r for r in (P, Q))
+    n = P.shape[0]
+    target = out[first : first + n]
+    if not d.p_is_mean:
+        P, Q, tolerances = Q, P, tolerances[::-1]
+
+    def work(begin, end):
+        stats = _engine.rowwise(P, Q, begin, end, d.adds_entropy, *tolerances, target, threads)
+        if stats.refused:
+            status, row, value = stats.refused
+            second = status >= 16
+            is_q = second == d.p_is_mean
+            raise refusal(q if is_q else p, Q if second else P, "Q" if is_q else "P", status - 16 * second, row, value,
+                          place(first + row, shape))
+
+    consumers.run_slabs(n, max(1, min(n, (1 << 20) // P.shape[1])), work, False)
+
+
+def flatten(values):
+    """values as (rows, bins) without a copy, or None."""
+    if is_sparse(values) or values.ndim == 2:
+        return values
+    if values.ndim == 1:
+        return values[None, :]
+    try:
+        return np.reshape(values, (-1, values.shape[-1]), copy=False)
+    except ValueError:
+        return None
+
+
+def place(row: int, shape) -> str:
+    if len(shape) <= 1:
+        return f"row {row}" if shape else "the row"
+    return f"row {tuple(int(i) for i in np.unravel_index(row, shape))}"
