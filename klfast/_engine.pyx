@@ -54,8 +54,8 @@ STORAGES = {"float64": 0, "float32": 1, "float16": 2, "bfloat16": 3, "int8": 4, 
             "int16": 6, "uint16": 7, "int32": 8, "uint32": 9, "int64": 10, "uint64": 11}
 
 
-cdef const void *address(array):
-    return <const void *><size_t>array.__array_interface__["data"][0]
+cdef void *address(array) except NULL:
+    return <void *><size_t>array.__array_interface__["data"][0]
 
 
 cdef class Rows:
@@ -119,51 +119,57 @@ cdef class Rows:
                     self.index)
 
 
+STATS = np.dtype([("recomputed", np.uint64), ("equal", np.uint64), ("candidates", np.uint64), ("isa_ran", np.uint32),
+                  ("status", np.uint32), ("status_row", np.int64), ("status_value", np.float64),
+                  ("apart", np.uint8, 16)])  # kl_stats, padded to a cache line: one a thread
+NORM = np.dtype([("a", np.float64), ("b", np.float64)])  # kl_norm
+
+ctypedef struct stats_of_thread:
+    kl_stats stats
+    uint8_t apart[16]
+
+assert sizeof(stats_of_thread) == STATS.itemsize == 64 and sizeof(kl_norm) == NORM.itemsize
+
+
 cdef class Stats:
     """What the threads of a call left behind."""
-    cdef kl_stats[::1] each
+    cdef object array
+    cdef stats_of_thread *each
 
     def __init__(self, int n_threads):
-        self.each = np.zeros(n_threads * sizeof(kl_stats), np.uint8).view(STATS)
-
-    def _sum(self, field):
-        return int(np.asarray(self.each)[field].sum())
+        self.array = np.zeros(n_threads, STATS)
+        self.each = <stats_of_thread *>address(self.array)
 
     @property
     def recomputed(self):
         """Pairs that the fast form could not certify and the direct kernel computed again."""
-        return self._sum("recomputed")
+        return int(self.array["recomputed"].sum())
 
     @property
     def equal(self):
         """Pairs known to be equal, and so 0, without any work."""
-        return self._sum("equal")
+        return int(self.array["equal"].sum())
 
     @property
     def candidates(self):
         """Pairs that the screen of a neighbour search let through."""
-        return self._sum("candidates")
+        return int(self.array["candidates"].sum())
 
     @property
     def isas_ran(self):
         """Names of the implementations whose kernels did the work."""
-        bits = int(np.bitwise_or.reduce(np.asarray(self.each)["isa_ran"]))
+        bits = int(np.bitwise_or.reduce(self.array["isa_ran"]))
         return [kl_isa_at(i).name.decode() for i in range(kl_isa_count()) if kl_isa_at(i).bit & bits]
 
     @property
     def refused(self):
         """(status, row, value) of the first refused row, or None."""
         bad = [(int(s["status_row"]), int(s["status"]), float(s["status_value"]))
-               for s in np.asarray(self.each) if s["status"]]
+               for s in self.array[self.array["status"] != 0]]
         if not bad:
             return None
         row, status, value = min(bad)
         return status, row, value
-
-
-cdef kl_stats _layout
-STATS = np.asarray(<kl_stats[:1]>&_layout).dtype
-NORM = np.dtype([("a", np.float64), ("b", np.float64)])
 
 
 cdef double[:, ::1] scratch_for(int n_threads, int64_t size):
@@ -184,9 +190,9 @@ def scan(Rows rows, double tolerance, int n_threads):
     """Check every row and compute its norm. Returns (norms, has_zeros, stats)."""
     cdef int64_t n = rows.c.n_rows, tasks = (n + ROWS_A_TASK - 1) // ROWS_A_TASK, t, end
     stats = Stats(n_threads)
-    cdef kl_stats[::1] each = (<Stats>stats).each
+    cdef stats_of_thread *each = (<Stats>stats).each
     result = np.zeros(n, NORM)
-    cdef kl_norm[::1] norms = result
+    cdef kl_norm *norms = <kl_norm *>address(result)
     cdef int32_t[:, ::1] zeros = np.zeros((n_threads, 16), np.int32)
     cdef double[:, ::1] scratch = scratch_for(n_threads, rows.c.n_cols)
     cdef int64_t step = ROWS_A_TASK
@@ -196,8 +202,8 @@ def scan(Rows rows, double tolerance, int n_threads):
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
             me = threadid()
             end = min(t * step + step, n)
-            kernels.scan(&rows.c, t * step, end, tolerance, &norms[0], &zeros[me, 0], &scratch[me, 0],
-                        &each[me])
+            kernels.scan(&rows.c, t * step, end, tolerance, norms, &zeros[me, 0], &scratch[me, 0],
+                        &each[me].stats)
     return result, bool(np.asarray(zeros)[:, 0].any()), stats
 
 
@@ -207,8 +213,9 @@ def mean_probs(Rows rows, norms, int n_threads):
     cdef int64_t group = max(1, (tasks + 255) // 256), groups = (tasks + group - 1) // group, end
     sums = np.zeros((groups, max(K, 1)))
     cdef double[:, ::1] partial = sums
-    cdef const kl_norm[::1] norm = norms
-    cdef kl_stats[::1] each = Stats(n_threads).each
+    cdef const kl_norm *norm = <const kl_norm *>address(norms)
+    cdef Stats stats = Stats(n_threads)
+    cdef stats_of_thread *each = stats.each
     cdef double[:, ::1] scratch = scratch_for(n_threads, K)
     cdef int64_t step = ROWS_A_TASK * group
     cdef const kl_kernels *kernels = active
@@ -216,7 +223,7 @@ def mean_probs(Rows rows, norms, int n_threads):
     for t in prange(groups, nogil=True, schedule="dynamic", num_threads=n_threads):
         me = threadid()
         end = min(t * step + step, n)
-        kernels.accumulate(&rows.c, &norm[0], t * step, end, &partial[t, 0], &scratch[me, 0], &each[me])
+        kernels.accumulate(&rows.c, norm, t * step, end, &partial[t, 0], &scratch[me, 0], &each[me].stats)
     return sums[:, :K].sum(axis=0) / n
 
 
@@ -224,8 +231,9 @@ def entropy(Rows rows, norms, int n_threads):
     cdef int64_t n = rows.c.n_rows, tasks = (n + ROWS_A_TASK - 1) // ROWS_A_TASK, t, end
     result = np.empty(n)
     cdef double[::1] out = result
-    cdef const kl_norm[::1] norm = norms
-    cdef kl_stats[::1] each = Stats(n_threads).each
+    cdef const kl_norm *norm = <const kl_norm *>address(norms)
+    cdef Stats stats = Stats(n_threads)
+    cdef stats_of_thread *each = stats.each
     cdef double[:, ::1] scratch = scratch_for(n_threads, rows.c.n_cols)
     cdef int64_t step = ROWS_A_TASK
     cdef const kl_kernels *kernels = active
@@ -234,7 +242,7 @@ def entropy(Rows rows, norms, int n_threads):
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
             me = threadid()
             end = min(t * step + step, n)
-            kernels.entropy(&rows.c, &norm[0], t * step, end, &out[0], &scratch[me, 0], &each[me])
+            kernels.entropy(&rows.c, norm, t * step, end, &out[0], &scratch[me, 0], &each[me].stats)
     return result
 
 
@@ -244,7 +252,7 @@ def rowwise(Rows P, Rows Q, int64_t begin, int64_t end, bint cross, double toler
     cdef int64_t step = max(1, min(ROWS_A_TASK, (end - begin + 4 * n_threads - 1) // (4 * n_threads)))
     cdef int64_t tasks = (end - begin + step - 1) // step, t, first, last
     stats = Stats(n_threads)
-    cdef kl_stats[::1] each = (<Stats>stats).each
+    cdef stats_of_thread *each = (<Stats>stats).each
     cdef double[:, ::1] scratch = scratch_for(n_threads, 2 * max(P.c.n_cols, 8 * min(P.c.n_cols, 256)))
     cdef const kl_kernels *kernels = active
     cdef int me
@@ -253,7 +261,7 @@ def rowwise(Rows P, Rows Q, int64_t begin, int64_t end, bint cross, double toler
         first = begin + t * step
         last = min(first + step, end)
         kernels.rowwise(&P.c, &Q.c, first, last, cross, tolerance_p, tolerance_q, &out[0],
-                       &scratch[me, 0], &each[me])
+                       &scratch[me, 0], &each[me].stats)
     return stats
 
 
@@ -262,7 +270,7 @@ def keys(Rows rows, norms, int n_threads):
     cdef int64_t n = rows.c.n_rows, t, i
     result = np.empty(n, np.uint64)
     cdef uint64_t[::1] out = result
-    cdef const kl_norm[::1] norm = norms
+    cdef const kl_norm *norm = <const kl_norm *>address(norms)
     cdef double[:, ::1] scratch = scratch_for(n_threads, rows.c.n_cols)
     cdef const kl_kernels *kernels = active
     cdef int me
@@ -273,26 +281,20 @@ def keys(Rows rows, norms, int n_threads):
     return result
 
 
-def classify(Rows rows, norms, sorted_keys, first, Rows reference, int n_threads):
-    """Class of each row (see kl_classify), and whether it is identical to the representative."""
-    cdef int64_t n = rows.c.n_rows, tasks = (n + ROWS_A_TASK - 1) // ROWS_A_TASK, t, end
-    classes, identical = np.full(n, -1, np.int64), np.zeros(n, np.int8)
-    cdef int64_t[::1] out = classes
-    cdef int8_t[::1] same = identical
-    cdef const kl_norm[::1] norm = norms
-    cdef const uint64_t[::1] key = sorted_keys
-    cdef const int64_t[::1] representative = np.ascontiguousarray(first, np.int64)
-    cdef double[:, ::1] scratch = scratch_for(n_threads, 2 * rows.c.n_cols)
-    cdef int64_t step = ROWS_A_TASK, n_keys = key.shape[0]
+def compare(Rows a, Rows b, rows_a, rows_b, int n_threads):
+    """(same, identical) of row rows_a[t] of a and row rows_b[t] of b: see kl_rows_same, kl_rows_identical."""
+    cdef int64_t[::1] ia = np.ascontiguousarray(rows_a, np.int64), ib = np.ascontiguousarray(rows_b, np.int64)
+    cdef int64_t n = ia.shape[0], tasks = (n + ROWS_A_TASK - 1) // ROWS_A_TASK, t, end, step = ROWS_A_TASK
+    same, identical = np.zeros(n, np.int8), np.zeros(n, np.int8)
+    cdef int8_t[::1] s = same, i = identical
+    cdef double[:, ::1] scratch = scratch_for(n_threads, 2 * a.c.n_cols)
     cdef const kl_kernels *kernels = active
-    cdef int me
-    if n and n_keys:
+    if n:
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
-            me = threadid()
             end = min(t * step + step, n)
-            kl_classify(kernels, &rows.c, &norm[0], t * step, end, &key[0], &representative[0], n_keys,
-                        &reference.c, &out[0], &same[0], &scratch[me, 0])
-    return classes, identical.astype(bool)
+            kl_compare_rows(kernels, &a.c, &b.c, &ia[0], &ib[0], t * step, end, &s[0], &i[0],
+                            &scratch[threadid(), 0])
+    return same.astype(bool), identical.astype(bool)
 
 
 cdef class Center:
@@ -340,8 +342,9 @@ cdef class Columns:
         cdef char *norm = <char *>address(self.norm)
         cdef char *slack = <char *>address(self.slack)
         cdef uint64_t *support = <uint64_t *>address(self.support)
-        cdef const kl_norm[::1] norm_of = norms
-        cdef kl_stats[::1] each = Stats(n_threads).each
+        cdef const kl_norm *norm_of = <const kl_norm *>address(norms)
+        cdef Stats stats = Stats(n_threads)
+        cdef stats_of_thread *each = stats.each
         cdef double[:, ::1] scratch = scratch_for(n_threads, 4 * K)
         cdef uint8_t[::1] args_memory = np.zeros(n_threads * sizeof(kl_encode_args), np.uint8)
         cdef kl_encode_args *args = <kl_encode_args *>&args_memory[0]
@@ -350,7 +353,7 @@ cdef class Columns:
         for t in prange(panels, nogil=True, schedule="dynamic", num_threads=n_threads):
             me = threadid()
             first = t * width
-            args[me].rows, args[me].norms, args[me].center = &rows.c, &norm_of[0], &center.c
+            args[me].rows, args[me].norms, args[me].center = &rows.c, norm_of, &center.c
             args[me].begin, args[me].end = first, min(first + width, n)
             args[me].role, args[me].single, args[me].width = role, single, <int32_t>width
             args[me].norm_factor, args[me].slack_factor = 1, slack_factor
@@ -359,7 +362,7 @@ cdef class Columns:
             args[me].offset, args[me].norm = offset + first * size, norm + first * size
             args[me].slack = slack + first * size
             args[me].support = support + first * words if with_support else NULL
-            kernels.encode(&args[me], &each[me])
+            kernels.encode(&args[me], &each[me].stats)
 
     @property
     def nbytes(self):
@@ -380,13 +383,15 @@ cdef class Pairing:
                  int64_t row_block, int64_t column_block, int n_threads):
         if right.isa != active.name.decode():
             raise RuntimeError(f"the columns were encoded for {right.isa}, the active ISA is {active_isa()}")
-        cdef const kl_norm[::1] ln = left_norms, rn = right.norms
+        if left_class is not None:
+            left_class, right_class = (np.ascontiguousarray(x, np.int64) for x in (left_class, right_class))
         self.left, self.right, self.n_threads = left, right, n_threads
         self.keep = (left_norms, left_extra, left_class, right_class)
         self.stats = Stats(n_threads)
         self.c.kernels = active
         self.c.left, self.c.right = &left.c, &right.rows.c
-        self.c.left_norms, self.c.right_norms = &ln[0], &rn[0]
+        self.c.left_norms = <const kl_norm *>address(left_norms)
+        self.c.right_norms = <const kl_norm *>address(right.norms)
         self.c.center = &right.center.c
         self.c.left_role, self.c.single = NATURAL if right.role == MEAN else MEAN, right.single
         self.c.norm_factor, self.c.slack_factor, self.c.slack_floor = norm_factor, slack_factor, slack_floor
@@ -416,14 +421,14 @@ cdef class Pairing:
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
         cdef int64_t parts = (m + part - 1) // part
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 0))
-        cdef kl_stats[::1] each = self.stats.each
+        cdef stats_of_thread *each = self.stats.each
         cdef int me
         for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
             me = threadid()
             r = begin + t // parts * block
             c = t % parts * part
             kl_dense_block(&self.c, &o, r, min(r + block, end), c, min(c + part, m), &space[me, 0],
-                           &each[me])
+                           &each[me].stats)
 
     def top(self, int64_t k, bint skip_self, int64_t begin, int64_t end, int64_t column_parts):
         """(values, columns), each (parts, end - begin, k): the k nearest within each part of the columns."""
@@ -438,7 +443,7 @@ cdef class Pairing:
         cdef double[:, :, ::1] v = values
         cdef int64_t[:, :, ::1] j = columns
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, top.capacity))
-        cdef kl_stats[::1] each = self.stats.each
+        cdef stats_of_thread *each = self.stats.each
         cdef int me
         for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
             me = threadid()
@@ -446,7 +451,7 @@ cdef class Pairing:
             r = begin + t // parts * block
             c = s * part
             kl_top_block(&self.c, &top, r, min(r + block, end), c, min(c + part, m), &v[s, r - begin, 0],
-                         &j[s, r - begin, 0], &space[me, 0], &each[me])
+                         &j[s, r - begin, 0], &space[me, 0], &each[me].stats)
         return values, columns
 
     def _part(self, int64_t column_parts):

@@ -69,9 +69,8 @@ cdef extern from "klfast.h" nogil:
     int kl_isa_supported(int)
 
     uint64_t kl_row_key(int32_t, const double *, kl_norm, int64_t)
-    void kl_classify(const kl_kernels *, const kl_rows *, const kl_norm *, int64_t, int64_t,
-                     const uint64_t *, const int64_t *, int64_t, const kl_rows *, int64_t *, int8_t *,
-                     double *)
+    void kl_compare_rows(const kl_kernels *, const kl_rows *, const kl_rows *, const int64_t *, const int64_t *,
+                         int64_t, int64_t, int8_t *, int8_t *, double *)
 
     ctypedef struct kl_pairing:
         const kl_kernels *kernels

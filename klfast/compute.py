@@ -62,6 +62,7 @@ def rowwise(P, Q, divergence="kl", *, axis=-1, base=None, out=None, n_jobs=None)
     result_type = np.float32 if p.single and q.single else np.float64
     out = checked_out(out, shape, result_type)
     values = np.empty(math.prod(shape))
+    threads = plan.worth(threads, values.size * pv.shape[-1])
     if values.size:
         if pv.shape[-1] == 0:
             raise ValueError(f"P has shape {p.shape}: distributions need at least one bin")
@@ -113,6 +114,7 @@ def entropy(P, *, axis=-1, base=None, n_jobs=None):
     shape = values.shape[:-1]
     flat = values if rows.is_sparse(values) else values.reshape(-1, values.shape[-1]) if values.size else values.reshape(0, 1)
     matrix = p.rows(flat)
+    threads = plan.worth(threads, math.prod(matrix.shape))
     norms, _, stats = _engine.scan(matrix, p.sum_tolerance, threads)
     if stats.refused:
         status, row, value = stats.refused

@@ -64,6 +64,7 @@ def check(dist: Categorical, name: str, threads: int) -> Operand:
     if dist.shape[1] == 0 and dist.shape[0]:
         raise ValueError(f"{name} has shape {dist.shape}: distributions need at least one bin")
     rows = dist.rows()
+    threads = plan.worth(threads, dist.shape[0] * dist.shape[1])
     norms, has_zeros, stats = _engine.scan(rows, dist.sum_tolerance, threads)
     if stats.refused:
         raise refusal(dist, rows, name, *stats.refused)
@@ -146,33 +147,43 @@ class Reference:
 
     @cached_property
     def _classes(self):
-        """(sorted unique keys, first row of each, class of each row or -1, identical to the first?)."""
+        """(sorted keys, first row of each, class of each row or -1, whether it agrees with the first to the bit)."""
         o = self.operand
-        keys = _engine.keys(o.rows, o.norms, o.threads)
-        unique, first = np.unique(keys, return_index=True)
-        classes, identical = _engine.classify(o.rows, o.norms, unique, first, o.rows, o.threads)
-        return unique, first, classes, identical
+        keys, first, classes = np.unique(_engine.keys(o.rows, o.norms, o.threads), return_index=True,
+                                         return_inverse=True)
+        identical = np.ones(o.n, bool)
+        copies = np.flatnonzero(first[classes] != np.arange(o.n))
+        same, identical[copies] = _engine.compare(o.rows, o.rows, copies, first[classes[copies]], o.threads)
+        classes[copies[~same]] = -1  # two keys collided: the direct kernel will see to such a row
+        return keys, first, classes, identical
 
     def classes_of(self, left: Operand | None):
         """Classes of equal rows as (left, right), or (None, None) where not worth the keys."""
         if self.operand.n < CLASSES_FROM:
             return None, None
-        unique, first, right, _ = self._classes
+        keys, first, right, _ = self._classes
         if left is None:
             return right, right
-        o = self.operand
-        return _engine.classify(left.rows, left.norms, unique, first, o.rows, left.threads)[0], right
+        wanted = _engine.keys(left.rows, left.norms, left.threads)
+        classes = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
+        classes[keys[classes] != wanted] = -1
+        found = np.flatnonzero(classes >= 0)
+        same, _ = _engine.compare(left.rows, self.operand.rows, found, first[classes[found]], left.threads)
+        classes[found[~same]] = -1
+        return classes, right
 
     @cached_property
     def distinct(self):
-        """(index of distinct rows, starts, members): rows that agree to the bit are one row."""
-        unique, first, classes, identical = self._classes
+        """Rows that agree to the bit as one: (index of the distinct rows, number of each row's among them, starts
+        and members of the groups)."""
+        _, first, classes, identical = self._classes
         n = self.operand.n
         owner = np.where(identical & (classes >= 0), first[classes], np.arange(n))
-        index, group = np.unique(owner, return_inverse=True)
+        is_owner = owner == np.arange(n)
+        group = (np.cumsum(is_owner) - 1)[owner]
         members = np.argsort(group, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=index.size))])
-        return index, group, starts.astype(np.int64), members.astype(np.int64)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(group))])
+        return np.flatnonzero(is_owner), group, starts, members
 
     def columns(self, single: bool, distinct: bool, with_support: bool) -> _engine.Columns:
         """Features packed for the active ISA, in float32 or float64, of all or of the distinct rows."""

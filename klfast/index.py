@@ -110,6 +110,8 @@ class Index:
         natural = reference.operand if self.divergence.p_is_mean else left
         columns = reference.columns(single, distinct, natural.has_zeros)
         c = plan.certificate(left.n_bins, single)
+        bins = left.n * left.n_bins * (1 + columns.rows.shape[0] // plan.PRODUCTS_A_BIN)
+        threads = plan.worth(threads, bins)
         blocks = plan.blocks(left.n, columns.rows.shape[0], left.n_bins, threads)
         pairing = _engine.Pairing(
             left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,

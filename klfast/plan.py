@@ -83,6 +83,19 @@ def n_threads(n_jobs: int | None = None) -> int:
     return n_jobs if n_jobs > 0 else max(1, cores + 1 + n_jobs)
 
 
+# Waking a second thread costs 5 to 50 microseconds, and far more on a busy machine: below about 0.2 ms of work (in
+# bins read by the direct kernel, 5 cycles each) a call stays on its own thread.
+WORK_A_THREAD = 1 << 17
+
+# A multiply-add of the packed product costs about a 64th of a bin of the direct kernel.
+PRODUCTS_A_BIN = 64
+
+
+def worth(threads: int, bins: int) -> int:
+    """How many of `threads` are worth waking for this many bins of work."""
+    return max(1, min(threads, bins // WORK_A_THREAD))
+
+
 @dataclass(frozen=True)
 class Blocks:
     """Rows and columns of a tile, and into how many parts the columns are split among threads."""

@@ -171,11 +171,10 @@ uint64_t kl_row_key(int32_t domain, const double *row, kl_norm norm, int64_t K);
 int kl_rows_same(int32_t domain, const double *a, const double *b, int64_t K);
 int kl_rows_identical(int32_t domain, const double *a, const double *b, int64_t K);
 
-/* Class of each row of [begin, end): the position of its key in `keys` (sorted, `n_keys`) if the row
- * equals the representative, row `first[position]` of `reference`; else -1. scratch: 2K doubles. */
-void kl_classify(const kl_kernels *, const kl_rows *, const kl_norm *, int64_t begin, int64_t end,
-                 const uint64_t *keys, const int64_t *first, int64_t n_keys,
-                 const kl_rows *reference, int64_t *classes, int8_t *identical, double *scratch);
+/* same[t], identical[t] for row rows_a[t] of a and row rows_b[t] of b, t in [begin, end). scratch: 2K. */
+void kl_compare_rows(const kl_kernels *, const kl_rows *a, const kl_rows *b, const int64_t *rows_a,
+                     const int64_t *rows_b, int64_t begin, int64_t end, int8_t *same, int8_t *identical,
+                     double *scratch);
 
 /* A pairing of rows with encoded columns, shared by every consumer. */
 typedef struct {
@@ -189,7 +188,7 @@ typedef struct {
     const double *left_extra;       /* added to each value of a row, or NULL                   */
     const void *features, *offset, *norm, *slack;  /* of the right operand, packed             */
     const uint64_t *right_support;  /* NULL: every right row has full support on the centre    */
-    /* Classes of equal rows (kl_classify with the right operand's keys), or NULL. */
+    /* Classes of equal rows, one numbering for both operands, -1: equal to none; or NULL. */
     const int64_t *left_class, *right_class;
     int64_t column_block;           /* columns a tile, a multiple of the panel width           */
     int64_t row_block;              /* rows a tile, a multiple of the panel height             */

@@ -20,24 +20,41 @@ static uint64_t mix(uint64_t x) /* the finisher of splitmix64 (Steele, Lea, Floo
 
 static double row_max(const double *x, int64_t K)
 {
-    double max = x[0];
-    for (int64_t k = 1; k < K; k++) max = x[k] > max ? x[k] : max;
-    return max;
+    double max[4] = {x[0], x[0], x[0], x[0]};
+    int64_t k = 0;
+    for (; k + 4 <= K; k += 4)
+        for (int j = 0; j < 4; j++) max[j] = x[k + j] > max[j] ? x[k + j] : max[j];
+    for (; k < K; k++) max[0] = x[k] > max[0] ? x[k] : max[0];
+    for (int j = 1; j < 4; j++) max[0] = max[j] > max[0] ? max[j] : max[0];
+    return max[0];
+}
+
+static uint64_t step(uint64_t h, uint64_t bits)
+{
+    h = (h ^ bits) * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 29;
 }
 
 uint64_t kl_row_key(int32_t domain, const double *row, kl_norm norm, int64_t K)
 {
+    enum { BLOCK = 64 };
     const double max = domain == KL_PROBS ? row_max(row, K) : norm.a;
-    uint64_t h[4] = {1, 2, 3, 4}; /* four chains, so that multiplications overlap */
-    for (int64_t k = 0; k < K; k++) {
-        double x = domain == KL_PROBS ? row[k] / max : row[k] - max;
-        uint64_t bits;
-        x += 0.0; /* -0.0 becomes 0.0 */
-        memcpy(&bits, &x, 8);
-        h[k & 3] = (h[k & 3] ^ bits) * 0x9e3779b97f4a7c15u;
-        h[k & 3] ^= h[k & 3] >> 29;
+    double x[BLOCK];
+    uint64_t bits[BLOCK], h0 = 1, h1 = 2, h2 = 3, h3 = 4; /* four chains, so that multiplications overlap */
+    for (int64_t begin = 0; begin < K; begin += BLOCK) {
+        const int64_t n = K - begin < BLOCK ? K - begin : BLOCK;
+        for (int64_t k = 0; k < n; k++) /* + 0.0: -0.0 becomes 0.0 */
+            x[k] = (domain == KL_PROBS ? row[begin + k] / max : row[begin + k] - max) + 0.0;
+        for (int64_t k = n; k < BLOCK && k % 4; k++) x[k] = 0;
+        memcpy(bits, x, sizeof bits);
+        for (int64_t k = 0; k < n; k += 4) {
+            h0 = step(h0, bits[k]);
+            h1 = step(h1, bits[k + 1]);
+            h2 = step(h2, bits[k + 2]);
+            h3 = step(h3, bits[k + 3]);
+        }
     }
-    return mix(h[0] ^ mix(h[1] ^ mix(h[2] ^ mix(h[3]))));
+    return mix(h0 ^ mix(h1 ^ mix(h2 ^ mix(h3))));
 }
 
 /* x = m * 2^e with a 53-bit integer m. */
@@ -106,30 +123,14 @@ int kl_rows_identical(int32_t domain, const double *a, const double *b, int64_t 
     return 1;
 }
 
-void kl_classify(const kl_kernels *kernels, const kl_rows *rows, const kl_norm *norms, int64_t begin,
-                 int64_t end, const uint64_t *keys, const int64_t *first, int64_t n_keys,
-                 const kl_rows *reference, int64_t *classes, int8_t *identical, double *scratch)
+void kl_compare_rows(const kl_kernels *kernels, const kl_rows *a, const kl_rows *b, const int64_t *rows_a,
+                     const int64_t *rows_b, int64_t begin, int64_t end, int8_t *same, int8_t *identical,
+                     double *scratch)
 {
-    const int64_t K = rows->n_cols;
-    for (int64_t i = begin; i < end; i++) {
-        const double *row = kernels->read(rows, i, scratch);
-        uint64_t key = kl_row_key(rows->domain, row, norms[i], K);
-        int64_t low = 0, high = n_keys;
-        while (low < high) {
-            int64_t middle = (low + high) / 2;
-            if (keys[middle] < key) low = middle + 1;
-            else high = middle;
-        }
-        classes[i] = -1;
-        identical[i] = 0;
-        if (low == n_keys || keys[low] != key) continue;
-        if (rows == reference && first[low] == i) { /* the representative itself */
-            classes[i] = low;
-            identical[i] = 1;
-            continue;
-        }
-        const double *other = kernels->read(reference, first[low], scratch + K);
-        identical[i] = (int8_t)kl_rows_identical(rows->domain, row, other, K);
-        if (identical[i] || kl_rows_same(rows->domain, row, other, K)) classes[i] = low;
+    const int64_t K = a->n_cols;
+    for (int64_t t = begin; t < end; t++) {
+        const double *x = kernels->read(a, rows_a[t], scratch), *y = kernels->read(b, rows_b[t], scratch + K);
+        identical[t] = (int8_t)kl_rows_identical(a->domain, x, y, K);
+        same[t] = (int8_t)(identical[t] || kl_rows_same(a->domain, x, y, K));
     }
 }

@@ -1,0 +1,224 @@
+"""The workloads as data: a name, sizes, the peers that answer the same question, the targets.
+
+A target is a ratio of two times of one run (klfast divided by the peer), never an absolute time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+
+import numpy as np
+
+QUICK = 16  # `--quick` divides the number of rows and of columns by this
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every adapter of peers.py gets: the arrays of one question, and how many threads it may use."""
+
+    question: str
+    P: np.ndarray
+    Q: np.ndarray
+    k: int
+    divergence: str
+    threads: int
+
+    def head(self, rows: int) -> Inputs:
+        """The question for the first `rows` rows of P (of both operands, if they go row by row)."""
+        by_row = self.question in ("rowwise", "rowwise_logits")
+        return replace(self, P=self.P[:rows], Q=self.Q[:rows] if by_row else self.Q)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A peer in a case. A slow one answers for the first `rows` rows only; its time is scaled up, and marked."""
+
+    peer: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """klfast takes at most `ratio` times as long as the peer."""
+
+    peer: str
+    ratio: float
+
+    def __str__(self) -> str:
+        return f"≤ {self.ratio:.3g}× {self.peer}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One workload. `question` names the call of klfast; n rows of P against m rows of Q, over `bins` bins."""
+
+    name: str
+    title: str
+    question: str
+    n: int
+    m: int
+    bins: int
+    dtype: str = "float64"
+    k: int = 0
+    divergence: str = "kl"
+    rivals: tuple[Rival, ...] = ()
+    targets: tuple[Target, ...] = ()
+    data: str = "dirichlet"
+    tolerance: float = 1e-9  # of the check against a float64 reference
+
+    def quick(self) -> Case:
+        """The same case on 1/QUICK of the rows and columns: shows that it runs, not how fast."""
+        def small(size):
+            return max(min(size, 16), size // QUICK)
+
+        rivals = tuple(Rival(r.peer, r.rows and small(r.rows)) for r in self.rivals)
+        return replace(self, n=small(self.n), m=small(self.m), rivals=rivals)
+
+    def inputs(self, threads: int, seed: int = 1) -> Inputs:
+        """Fresh random (or real) operands of this case."""
+        P, Q = DATA[self.data](self, np.random.default_rng(seed))
+        return Inputs(self.question, P, Q, self.k, self.divergence, threads)
+
+
+# ---- data ---------------------------------------------------------------------------------------------------
+
+
+def dirichlet(rng: np.random.Generator, n: int, bins: int, dtype) -> np.ndarray:
+    """n draws of Dirichlet(1, ..., 1), in place: normalised exponentials."""
+    x = np.empty((n, bins), dtype)
+    rng.standard_exponential(dtype=x.dtype, out=x)
+    # The float32 generator returns an exact 0 once in 2^23 draws, and zeros are another workload.
+    np.maximum(x, 1e-6, out=x)
+    x /= x.sum(axis=1, keepdims=True)
+    return x
+
+
+def _dirichlet_pair(case: Case, rng):
+    m = case.n if case.question == "rowwise" else case.m
+    return dirichlet(rng, case.n, case.bins, case.dtype), dirichlet(rng, m, case.bins, case.dtype)
+
+
+def _logits_pair(case: Case, rng):
+    """Two sets of logits that resemble each other, as a student's resemble its teacher's."""
+    p = rng.standard_normal((case.n, case.bins), dtype=np.float32)
+    q = rng.standard_normal((case.n, case.bins), dtype=np.float32)
+    p *= 3
+    q += p
+    return p, q
+
+
+def _patches(case: Case, rng):
+    """Colour histograms of the patches of two photographs: counts, with many equal rows."""
+    from klfast.demo import load_patches
+
+    counts = load_patches().histograms
+    counts = np.ascontiguousarray(counts[:: max(1, counts.shape[0] // case.n)][: case.n])
+    return counts, counts
+
+
+DATA: dict[str, Callable] = {"dirichlet": _dirichlet_pair, "logits": _logits_pair, "patches": _patches}
+
+
+# ---- the table ----------------------------------------------------------------------------------------------
+
+SQUARES = ((4096, 16), (4096, 32), (4096, 64), (4096, 128), (2048, 512), (2048, 1024))
+
+
+def _pairwise(dtype: str) -> list[Case]:
+    short, gemm = ("f64", "bare DGEMM") if dtype == "float64" else ("f32", "bare SGEMM")
+    cases = []
+    for n, bins in SQUARES:
+        rivals = [Rival("expert NumPy"), Rival(gemm)]
+        if bins == 128:  # the slow ones once
+            rivals += [Rival("SimSIMD", n // 8), Rival("NumKong", n // 8), Rival("scipy rel_entr", n // 64)]
+        cases.append(Case(
+            f"pairwise-{short}-k{bins}", f"pairwise KL, {short}, {n}×{n}, K = {bins}", "pairwise", n, n, bins, dtype,
+            rivals=tuple(rivals), tolerance=1e-11 if dtype == "float64" else 1e-4,
+            targets=(Target("expert NumPy", 0.6 if bins <= 128 else 0.8), Target(gemm, 1.05))))
+    return cases
+
+
+def _neighbors(bins: int) -> list[Case]:
+    n, m, k = 4000, 200_000, 10
+    rivals = (Rival("FAISS IndexFlatIP"), Rival("bare SGEMM, blocks"))
+    size = f"{n:,} × {m:,}, K = {bins}"
+    return [
+        Case(f"kneighbors-k{bins}", f"exact top-{k}, {size}", "kneighbors", n, m, bins, k=k,
+             rivals=(*rivals, Rival("NumPy + argpartition", n // 16)),
+             targets=(Target("FAISS IndexFlatIP", 0.6), Target("bare SGEMM, blocks", 1.0))),
+        Case(f"search-k{bins}", f"the same, klfast.Index built before, K = {bins}", "search", n, m, bins, k=k,
+             rivals=rivals),
+    ]
+
+
+def _few(m: int) -> list[Case]:
+    n, bins = 5_000_000, 32
+    few = m <= 64
+    floor = "memory floor (read P)"
+    # 5,000,000 × 1,000 doubles are 40 GB: `pairwise` answers for a twentieth of the rows.
+    dense_rows = n if few else n // 20
+    slow = n // 10
+    rows = f"{n:,} × {bins} against {m:,}"
+    dense = rows if few else f"{dense_rows:,} × {bins} against {m:,}"
+    nearest_rivals = (
+        Rival("expert NumPy, blocks", slow), Rival("FAISS IndexFlatIP", None if few else slow),
+        Rival(floor) if few else Rival("bare SGEMM, blocks", slow))
+    dense_rivals = (Rival("expert NumPy", slow if few else slow // 4), Rival(floor) if few else Rival("bare DGEMM"))
+    return [
+        Case(f"few-nearest-{m}", f"nearest, {rows}", "nearest", n, m, bins, k=1, rivals=nearest_rivals,
+             targets=(Target(floor, 1.5) if few else Target("bare SGEMM, blocks", 1.0),)),
+        Case(f"few-pairwise-{m}", f"pairwise, {dense}", "pairwise", dense_rows, m, bins, rivals=dense_rivals,
+             targets=(Target(floor, 1.5) if few else Target("bare DGEMM", 1.0),)),
+    ]
+
+
+def _jensen_shannon(dtype: str, factor: float) -> Case:
+    short = "f64" if dtype == "float64" else "f32"
+    return Case(f"js-{short}", f"pairwise Jensen–Shannon, {short}, 1024×1024, K = 128", "pairwise", 1024, 1024, 128,
+                dtype, divergence="js", rivals=(Rival("SimSIMD"), Rival("NumKong"), Rival("scipy rel_entr", 32)),
+                targets=(Target("SimSIMD", 1 / factor),), tolerance=1e-9 if dtype == "float64" else 1e-4)
+
+
+def _scaling(case: Case) -> Case:
+    one = "klfast, 1 thread"
+    return replace(case, name=f"scaling-{case.question}", title=f"scaling: {case.title}", rivals=(Rival(one),),
+                   targets=(Target(one, 1 / 1.9),))
+
+
+PAIRWISE = [*_pairwise("float64"), *_pairwise("float32")]
+NEIGHBORS = [*_neighbors(64), *_neighbors(128)]
+PATCHES = Case(
+    "patches", "exact top-10 of 128,544 image patches among themselves, K = 64", "self_neighbors", 128_544, 128_544, 64,
+    k=10, data="patches", rivals=(Rival("bare SGEMM, blocks", 8192),), targets=(Target("bare SGEMM, blocks", 0.2),))
+ROWWISE = Case(
+    "rowwise-f64", "rowwise KL, f64, 1,000,000 × 64", "rowwise", 1_000_000, 1, 64,
+    rivals=(Rival("memory floor (read P, Q)"), Rival("NumPy einsum", 250_000), Rival("scipy rel_entr", 250_000),
+            Rival("scipy stats.entropy", 125_000), Rival("torch kl_div", 250_000)),
+    targets=(Target("memory floor (read P, Q)", 1.5), Target("scipy rel_entr", 1 / 20)))
+LOGITS = [
+    Case(f"logits-{bins}", f"rowwise KL from logits, f32, {n:,} × {bins:,}", "rowwise_logits", n, 1, bins, "float32",
+         data="logits", rivals=(Rival("memory floor (read P, Q)"), Rival("torch log_softmax + kl_div", n // 4)),
+         targets=(Target("torch log_softmax + kl_div", 1 / 8), Target("memory floor (read P, Q)", 2.0)), tolerance=1e-5)
+    for n, bins in ((1_000_000, 64), (4096, 128_256))
+]
+FEW = [*_few(16), *_few(1000)]
+JENSEN_SHANNON = [_jensen_shannon("float32", 5), _jensen_shannon("float64", 3)]
+SCALING = [_scaling(PAIRWISE[2]), _scaling(NEIGHBORS[0]), _scaling(ROWWISE)]
+# Measured in bytes, by memory.py: peak above inputs and answer.
+MEMORY = Case("memory-kneighbors", "peak memory of kneighbors, 20,000 × 200,000, K = 64", "memory", 20_000, 200_000,
+              64, k=10)
+
+ALL = [*PAIRWISE, *NEIGHBORS, PATCHES, ROWWISE, *LOGITS, *JENSEN_SHANNON, *SCALING, MEMORY, *FEW]
+
+
+def select(patterns: str | None) -> list[Case]:
+    """Cases by comma-separated names, shell patterns, or leading parts of a name ("rowwise", "pairwise-f64")."""
+    if not patterns:
+        return list(ALL)
+    wanted = [p.strip() for p in patterns.split(",") if p.strip()]
+    chosen = [c for c in ALL if any(fnmatch(c.name, p) or c.name.startswith(p + "-") for p in wanted)]
+    if not chosen:
+        raise SystemExit(f"no case matches {patterns!r}; there are: {', '.join(c.name for c in ALL)}")
+    return chosen

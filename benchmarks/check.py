@@ -1,0 +1,80 @@
+"""Whether an answer is right: the largest error against a plain float64 reference, on a sample of rows.
+
+A wrong answer cannot count as a fast one. The reference is `scipy.special.rel_entr` on exactly normalised rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import log_softmax, rel_entr
+
+from .cases import Inputs
+from .peers import smoothed
+
+ROWS = 4
+# Divergences below this count as this large: rel_entr itself has an absolute error of 1e-16 a bin.
+SMALL = 1e-4
+
+
+def error(x: Inputs, answer) -> float:
+    """Largest relative error of the sampled rows; inf if a neighbour is missing, or the shape is wrong."""
+    rows = np.random.default_rng(0).choice(len(x.P), min(ROWS, len(x.P)), replace=False)
+    if x.question in ("rowwise", "rowwise_logits"):
+        rows = np.random.default_rng(0).choice(len(x.P), min(64 * ROWS, len(x.P), 1 + (1 << 22) // x.P.shape[1]), False)
+        expected, answer = _rowwise(x, rows), np.asarray(answer)
+        return _relative(answer[rows], expected) if answer.shape == (len(x.P),) else np.inf
+    if x.question == "pairwise":
+        answer = np.asarray(answer)
+        if answer.shape != (len(x.P), len(x.Q)):
+            return np.inf
+        return max(_relative(answer[i], _to_all(x, i)) for i in rows)
+    values, columns = answer
+    if len(values) != len(x.P):
+        return np.inf
+    return max(_neighbors(np.atleast_1d(values[i]), np.atleast_1d(columns[i]), x, i) for i in rows)
+
+
+def _neighbors(values, columns, x: Inputs, i: int) -> float:
+    """Error of one list: its values against the k smallest, and against those of the columns that it names."""
+    expected = _to_all(x, i)
+    if x.question == "self_neighbors":
+        expected[i] = np.inf  # a row is not its own neighbour
+    if columns.shape != (x.k,) or len(set(columns.tolist())) < x.k:
+        return np.inf
+    smallest = np.sort(np.partition(expected, x.k - 1)[: x.k])
+    return max(_relative(values, smallest), _relative(values, expected[columns]))
+
+
+def _to_all(x: Inputs, i: int) -> np.ndarray:
+    """Divergence of row i of P from every row of Q."""
+    normalised = smoothed if x.question == "self_neighbors" else _normalised
+    p = normalised(x.P[i : i + 1])
+    out = np.empty(len(x.Q))
+    for a in range(0, len(x.Q), 1 << 15):  # blocks: no second copy of Q
+        q = normalised(x.Q[a : a + (1 << 15)])
+        if x.divergence == "js":
+            middle = (p + q) / 2
+            out[a : a + len(q)] = (rel_entr(p, middle).sum(axis=1) + rel_entr(q, middle).sum(axis=1)) / 2
+        else:
+            out[a : a + len(q)] = rel_entr(p, q).sum(axis=1)
+    return out
+
+
+def _rowwise(x: Inputs, rows) -> np.ndarray:
+    p, q = x.P[rows].astype(np.float64), x.Q[rows].astype(np.float64)
+    if x.question == "rowwise_logits":
+        p, q = log_softmax(p, axis=1), log_softmax(q, axis=1)
+        return (np.exp(p) * (p - q)).sum(axis=1)
+    return rel_entr(_normalised(p), _normalised(q)).sum(axis=1)
+
+
+def _normalised(rows) -> np.ndarray:
+    rows = rows.astype(np.float64)
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+def _relative(values, expected) -> float:
+    same = values == expected  # infinities included
+    with np.errstate(invalid="ignore"):
+        errors = np.where(same, 0.0, np.abs(values - expected) / np.maximum(np.abs(expected), SMALL))
+    return float(np.inf if np.isnan(errors).any() else errors.max(initial=0.0))

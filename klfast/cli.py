@@ -1,0 +1,329 @@
+"""The command line: typer reads the arguments, the public functions do the work, `files` reads and writes."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import platform
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import numpy as np
+
+import klfast as kl
+from klfast import files
+
+try:
+    import typer
+except ImportError:  # the extra `cli` is not installed; `main` says so
+    typer = None
+
+
+class Input(StrEnum):
+    """What the numbers of the inputs are."""
+
+    probs = "probs"
+    counts = "counts"
+    logits = "logits"
+    log_probs = "log_probs"
+
+
+class Precision(StrEnum):
+    """Type of the values."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+def _option(*names: str, help: str):
+    return typer and typer.Option(*names, help=help)
+
+
+def _argument(name: str, help: str):
+    return typer and typer.Argument(metavar=name, help=help)
+
+
+Rows = Annotated[Path, _argument("P", "Distributions, one a row: .npy, or .npz (one array, or scipy.sparse.save_npz).")]
+Output = Annotated[Path, _option("-o", "--output", help="File to write; one that exists is replaced at the end.")]
+DivergenceName = Annotated[str, _option("--divergence", "-d", help="One of those that `klfast info` lists.")]
+InputKind = Annotated[Input, _option("--input", help="What the numbers are.")]
+Smoothing = Annotated[str | None, _option("--smoothing", help="Number added to every bin, or jelinek-mercer:WEIGHT, "
+                                             "or dirichlet:MASS.")]
+Base = Annotated[float | None, _option("--base", help="Base of the logarithm; default e (nats), 2 gives bits.")]
+Jobs = Annotated[int | None, _option("--n-jobs", "-j", help="Threads; default: the cores this process may use.")]
+
+
+# ---- commands ----------------------------------------------------------------------------------------------
+
+
+def kneighbors(
+    P: Rows,
+    output: Output,
+    against: Annotated[Path | None, _option("--against", help="Reference distributions Q; default: P, and each row "
+                                               "leaves itself out.")] = None,
+    k: Annotated[int, _option("-k", "--neighbors", help="Neighbours a row.")] = 10,
+    divergence: DivergenceName = "kl",
+    input: InputKind = Input.probs,
+    smoothing: Smoothing = None,
+    n_jobs: Jobs = None,
+) -> None:
+    """Exact nearest neighbours of each row.
+
+    Writes an .npz with `distances` and `indices`, both (n, k), nearest first.
+    """
+    target = files.check_output(output, ".npz", [P, against] if against else [P])
+    with task(P=P, Q=against or P) as finish:
+        p = distributions(P, input, smoothing)
+        q = p if against is None else distributions(against, input, smoothing)
+        distances, indices = kl.kneighbors(p, None if against is None else q, k, divergence, n_jobs=n_jobs,
+                                           progress=on_terminal())
+        files.write_npz(target, distances=distances, indices=indices)
+        finish(p.shape[0] * (q.shape[0] - (against is None)), output)
+
+
+def pairwise(
+    P: Rows,
+    output: Output,
+    Q: Annotated[Path | None, _argument("[Q]", "Distributions of the columns; default: P.")] = None,
+    divergence: DivergenceName = "kl",
+    input: InputKind = Input.probs,
+    smoothing: Smoothing = None,
+    dtype: Annotated[Precision | None, _option("--dtype", help="Of the values; default: float64, or float32 if the "
+                                                  "inputs hold no more.")] = None,
+    rtol: Annotated[float | None, _option("--rtol", help="Guaranteed relative accuracy; default 1e-12 (float64), "
+                                             "1e-4 (float32).")] = None,
+    base: Base = None,
+    n_jobs: Jobs = None,
+) -> None:
+    """All divergences D(P_i || Q_j).
+
+    Writes an .npy of n rows and m columns, which may be larger than memory.
+    """
+    target = files.check_output(output, ".npy", [P, Q] if Q else [P])
+    with task(P=P, Q=Q or P) as finish:
+        p = distributions(P, input, smoothing)
+        q = p if Q is None else distributions(Q, input, smoothing)
+        index = kl.Index(q, divergence, n_jobs=n_jobs)
+        single = p.single and q.single
+        files.write_npy(target, (*p.shape[:1], len(index)), dtype or ("float32" if single else "float64"),
+                        lambda out: index.pairwise(None if Q is None else p, rtol=rtol, base=base, out=out,
+                                                   progress=on_terminal()))
+        finish(p.shape[0] * len(index), output)
+
+
+def rowwise(
+    P: Rows,
+    Q: Annotated[Path, _argument("Q", "Distributions to compare with those of P, row by row.")],
+    output: Output,
+    divergence: DivergenceName = "kl",
+    input: InputKind = Input.probs,
+    smoothing: Smoothing = None,
+    base: Base = None,
+    n_jobs: Jobs = None,
+) -> None:
+    """Divergences D(P_i || Q_i), row by row.
+
+    Writes an .npy of n values.
+    """
+    target = files.check_output(output, ".npy", [P, Q])
+    with task(P=P, Q=Q) as finish:
+        p, q = (distributions(path, input, smoothing) for path in (P, Q))
+        values = np.asarray(kl.rowwise(p, q, divergence, base=base, n_jobs=n_jobs))
+        files.write_npy(target, values.shape, values.dtype, lambda out: np.copyto(out, values))
+        finish(values.size, output)
+
+
+def info() -> None:
+    """Version, instruction sets, divergences."""
+    config = kl.show_config()
+    isas = ", ".join(name if runs else f"{name} (not on this machine)" for name, runs in config["isas"].items())
+    lines = {"klfast": config["version"], "instruction set": config["isa"], "compiled in": isas,
+             "threads": config["threads"],
+             "python, numpy": f"{platform.python_version()}, {np.__version__}"}
+    for name, value in lines.items():
+        print(f"{name:<16} {value}")
+    print("divergences")
+    for d in kl.divergences():
+        print(f"  {d.name:<18} {d.formula}")
+
+
+def demo(
+    output: Annotated[Path, _option("-o", "--output", help="Directory to write to.")] = Path("demo_output"),
+    n_jobs: Jobs = None,
+) -> None:
+    """Neighbours of 128,544 image patches.
+
+    Needs pip install 'klfast[demo]'; writes a graph and a picture.
+    """
+    try:
+        for module in ("sklearn.datasets", "matplotlib", "PIL"):
+            importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"the demo needs {error.name}: pip install 'klfast[demo]'") from None
+    from klfast import demo as main_job
+
+    main_job.run(output, n_jobs, on_terminal())
+
+
+# ---- inputs, progress, summary ---------------------------------------------------------------------------------
+
+
+def distributions(path: Path, kind: Input, smoothing: str | None) -> kl.Categorical:
+    """The distributions in a file; ValueError names the file."""
+    amount, values = parse_smoothing(smoothing), files.read(path)
+    try:
+        return kl.Categorical(**{kind.value: values}, smoothing=amount)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def parse_smoothing(text: str | None):
+    """``0.5`` or ``scheme:number``, as `klfast.Categorical` takes it."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(?:(jelinek-mercer|dirichlet):)?(.+)", text)
+    try:
+        scheme, number = found[1], float(found[2])
+    except (TypeError, ValueError):
+        raise ValueError(f"--smoothing takes a number, jelinek-mercer:WEIGHT or dirichlet:MASS; got {text!r}") from None
+    return (scheme, number) if scheme else number
+
+
+def on_terminal() -> bool:
+    """Whether a person is watching: then a progress bar is shown."""
+    return sys.stderr.isatty()
+
+
+@contextmanager
+def task(**names: Path) -> Iterator[Callable[[int, Path], None]]:
+    """Times a command; errors about the operands P and Q come to name their files.
+
+    Parameters
+    ----------
+    P, Q : Path
+        The files behind the two operands.
+
+    Yields
+    ------
+    callable
+        ``finish(pairs, output)`` prints the summary: pairs, seconds, pairs a second, peak memory, output.
+    """
+    start = time.perf_counter()
+
+    def finish(pairs: int, output: Path) -> None:
+        seconds = time.perf_counter() - start
+        print(f"{pairs:,} pair{'s' * (pairs != 1)} in {seconds:.2f} s, {scaled(pairs / seconds)}pairs/s, "
+              f"peak memory {peak_memory()}, wrote {output}")
+
+    try:
+        yield finish
+    except ValueError as error:
+        message = re.sub(r"^([PQ])(?=:| must| has)", lambda found: str(names[found[1]]), str(error))
+        raise ValueError(_as_options(message)) from None
+
+
+def _as_options(message: str) -> str:
+    """Advice to call `klfast.Categorical(counts=..., smoothing=0.5)` as options of the command line."""
+    smoothed = re.sub(r"klfast\.Categorical\((\w+)=\.\.\., smoothing=([\d.]+)\)", r"--input \1 --smoothing \2", message)
+    return re.sub(r"klfast\.Categorical\((\w+)=\.\.\.\)", r"--input \1", smoothed)
+
+
+def scaled(x: float) -> str:
+    """x with three digits and a prefix: 12,345,678 is ``12.3 M``."""
+    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if x >= size:
+            return f"{x / size:.3g} {prefix}"
+    return f"{x:.3g} "
+
+
+def peak_memory() -> str:
+    """The most memory that this process has held, or ``unknown`` where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return "unknown"
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20:,.0f} MiB"
+
+
+# ---- the program ----------------------------------------------------------------------------------------------
+
+
+def _application():
+    """The typer application. Commands come back as functions to call, so that errors and Ctrl-C in the work itself
+    reach `main` as they are."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    @app.callback(invoke_without_command=True)
+    def klfast(context: typer.Context,
+               version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False):
+        """Kullback-Leibler divergences between millions of distributions."""
+        if version:
+            print(f"klfast {kl.__version__}")
+        elif context.invoked_subcommand is None:
+            print(context.get_help())
+        if version or context.invoked_subcommand is None:
+            raise typer.Exit()
+
+    for command in (kneighbors, pairwise, rowwise, info, demo):
+        @functools.wraps(command)
+        def later(*args, command=command, **options):
+            return functools.partial(command, *args, **options)
+
+        app.command()(later)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 2 wrong input (one line on stderr), 130 interrupted.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Default: those of the process.
+    """
+    if typer is None:
+        _fail("the command line needs typer: pip install 'klfast[cli]'")
+    usage_error = typer.BadParameter.__base__
+    try:
+        _stop_on_signals()
+        job = _application()(arguments, prog_name="klfast", standalone_mode=False)
+        if callable(job):
+            job()
+    except usage_error as error:
+        where = error.ctx.command_path if error.ctx else "klfast"
+        _fail(f"{error.format_message().rstrip('.')} (see {where} --help)")
+    except ValueError as error:
+        _fail(str(error))
+    except MemoryError as error:
+        _fail(f"not enough memory: {error}")
+    except OSError as error:
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    sys.exit(0)
+
+
+def _stop_on_signals() -> None:
+    """Let a polite request to end (SIGTERM, SIGHUP) clean up as Ctrl-C does."""
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.default_int_handler)
+
+
+def _fail(message: str, status: int = 2) -> NoReturn:
+    print("klfast:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

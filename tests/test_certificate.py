@@ -1,0 +1,84 @@
+"""The certificate is sound: no fast value is further from the exact one than its own bound, in any stratum."""
+
+import numpy as np
+import pytest
+from clouds import NAMES, brute_force, operands
+
+import klfast as kl
+from klfast import _engine, encoding, plan
+from klfast.divergences import find
+
+ACCEPT_ALL = 1e30
+# The reference is the direct kernel, which has this much of its own (test_direct).
+DIRECT = {"probs": 2e-15, "logits": 4e-15}
+
+
+def fast_values_and_bounds(P, Q, divergence, single):
+    """Values of the product alone, and the bound E of each, from the engine's own norms and slacks."""
+    index = kl.Index(Q, divergence)
+    left = encoding.check(P, "P", 1)
+    pairing, _ = index._pair(left, (None, None), single, False, 1)
+    values = np.empty((left.n, len(index)), np.float32 if single else np.float64)
+    pairing.dense(values, 0, left.n, 1, ACCEPT_ALL, 1.0)
+    columns, constants = pairing.right, plan.certificate(left.n_bins, single)
+    role = _engine.MEAN if columns.role == _engine.NATURAL else _engine.NATURAL
+    rows = _engine.Columns(left.rows, left.norms, columns.center, role, single, False, constants.slack, constants.floor,
+                           1)
+    norm = rows.norm[: left.n, None].astype(float) * columns.norm[: len(index)]
+    slack = rows.slack[: left.n, None].astype(float) + columns.slack[: len(index)]
+    extra = left.entropy[:, None] if find(divergence).adds_entropy else 0
+    return values, constants.norm * norm + slack, extra, pairing.stats.recomputed
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["float32", "float64"])
+@pytest.mark.parametrize("divergence", ["kl", "reverse_kl"])
+@pytest.mark.parametrize("name", NAMES)
+def test_sound(isa, name, divergence, single):
+    P, Q = operands(name, 50, 70)
+    exact = brute_force(P, Q, divergence)
+    values, bounds, _, _ = fast_values_and_bounds(P, Q, divergence, single)
+    assert not np.isnan(bounds).any() and (bounds > 0).all()
+    finite = np.isfinite(exact)
+    error = np.abs(values[finite].astype(float) - exact[finite])
+    allowed = bounds[finite] + DIRECT[P.parameter if P.parameter == "logits" else "probs"] * exact[finite]
+    worst = np.argmax(error - allowed)
+    assert (error <= allowed).all(), (f"value {values[finite][worst]!r}, exact {exact[finite][worst]!r}, bound "
+                                      f"{bounds[finite][worst]:.3g}")
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", ["dirichlet-1", "cloud-1e-3", "cloud-1e-8", "logits", "logits-cloud-1e-5"])
+def test_useful(isa, name, single):
+    """A bound that accepts nothing would be sound, too: on one cloud it is a small part of the value."""
+    P, Q = operands(name, 50, 70)
+    values, bounds, _, recomputed = fast_values_and_bounds(P, Q, "kl", single)
+    assert recomputed == 0
+    assert np.median(bounds / values) < (1e-4 if single else 1e-12)
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", ["dirichlet-1", "cloud-1e-5", "zero-ridden"])
+def test_cross_entropy(isa, name, single):
+    """The entropy of the row is added to value and bound alike: it, too, is rounded to the product's precision."""
+    P, Q = operands(name, 50, 70)
+    exact = brute_force(P, Q, "cross_entropy")
+    values, bounds, entropy, _ = fast_values_and_bounds(P, Q, "cross_entropy", single)
+    finite = np.isfinite(exact)
+    allowed = bounds + 4 * plan.UNIT[single] * (entropy + np.where(finite, exact, 0))
+    assert (np.abs(values[finite].astype(float) - exact[finite]) <= allowed[finite]).all()
+
+
+def test_test_can_fail(monkeypatch):
+    """With constants a hundred times too small the same comparison finds wrong bounds."""
+    true = plan.certificate
+
+    def small(n_bins, single):
+        c = true(n_bins, single)
+        return plan.Certificate(c.norm / 100, c.slack / 100, c.floor / 100)
+
+    monkeypatch.setattr(plan, "certificate", small)
+    P, Q = operands("dirichlet-0.05", 50, 70)
+    values, bounds, _, _ = fast_values_and_bounds(P, Q, "kl", True)
+    exact = brute_force(P, Q)
+    finite = np.isfinite(exact)
+    assert (np.abs(values[finite].astype(float) - exact[finite]) > bounds[finite]).any()

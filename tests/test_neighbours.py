@@ -1,0 +1,159 @@
+"""kneighbors and nearest are exact: the values of rowwise to the bit, the columns of brute force, on every ISA."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from clouds import LOGITS, NAMES, brute_force, categorical, operands, rows
+
+import klfast as kl
+from klfast.reference import smallest
+
+
+def assert_exact(found, exact, k, leave_out_self=False):
+    values, columns = smallest(exact, k, leave_out_self)
+    assert found[0].dtype == np.float64 and found[1].dtype == np.int64
+    assert found[0].shape == found[1].shape == (len(exact), k)
+    np.testing.assert_array_equal(found[1], columns)
+    assert found[0].tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize("divergence", ["kl", "reverse_kl", "cross_entropy"])
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_brute_force(isa, name, divergence):
+    P, Q = operands(name, 25, 150)
+    exact = brute_force(P, Q, divergence)
+    index = kl.Index(Q, divergence)
+    for k in (1, 10, 149, 150):
+        assert_exact(index.kneighbors(P, k), exact, k)
+    values, columns = index.nearest(P)
+    np.testing.assert_array_equal(columns, smallest(exact, 1)[1][:, 0])
+    assert values.shape == (25,) and values.tobytes() == smallest(exact, 1)[0].tobytes()
+
+
+@pytest.mark.parametrize("divergence", ["kl", "reverse_kl", "cross_entropy"])
+@pytest.mark.parametrize("name", NAMES)
+def test_leaves_itself_out(isa, name, divergence):
+    Q = operands(name, 1, 90)[1]
+    exact = brute_force(Q, Q, divergence)
+    index = kl.Index(Q, divergence)
+    for k in (1, 10, 88, 89):
+        assert_exact(index.kneighbors(None, k), exact, k, leave_out_self=True)
+
+
+@pytest.mark.parametrize("name", ["dirichlet-1", "five-clouds-1e-2", "duplicates", "zero-ridden", "near-ties", "logits"])
+def test_many_references(isa, name):
+    """Several tiles of columns, few rows: the columns are split among threads and the parts merged."""
+    P, Q = operands(name, 6, 3000)
+    exact = brute_force(P, Q)
+    for k, n_jobs in ((1, 2), (7, 2), (60, 2), (60, 1), (1500, 2)):
+        assert_exact(kl.kneighbors(P, Q, k, n_jobs=n_jobs), exact, k)
+
+
+@pytest.mark.parametrize("name", ["dirichlet-1", "duplicates", "zero-ridden"])
+def test_many_rows(name):
+    P, Q = operands(name, 500, 700)
+    assert_exact(kl.kneighbors(P, Q, 5), brute_force(P, Q), 5)
+    assert_exact(kl.kneighbors(Q, k=5), brute_force(Q, Q), 5, leave_out_self=True)
+
+
+def test_ties_go_to_the_smaller_index(isa):
+    """All references equal, at several scales and in an order that no sorting would leave."""
+    base = np.array([0.1, 0.2, 0.7])
+    Q = np.tile(base, (100, 1)) * np.resize([4.0, 1.0, 3.7, 0.5, 1.0], (100, 1))
+    P = np.array([[0.3, 0.3, 0.4], [0.1, 0.2, 0.7]])
+    P, Q = kl.Categorical(counts=P), kl.Categorical(counts=Q)
+    for k in (1, 3, 50, 99, 100):
+        assert_exact(kl.kneighbors(P, Q, k), brute_force(P, Q), k)
+    values, columns = kl.kneighbors(kl.Categorical(probs=np.tile([0.5, 0.5], (70, 1))), k=69)
+    assert (values == 0).all()
+    np.testing.assert_array_equal(columns, [np.delete(np.arange(70), i) for i in range(70)])
+
+
+@pytest.mark.parametrize("divergence", ["kl", "reverse_kl"])
+def test_infinite_neighbours_come_last(isa, divergence):
+    P, Q = operands("zero-ridden", 40, 120)
+    exact = brute_force(P, Q, divergence)
+    assert np.isinf(exact).mean() > 0.5
+    assert_exact(kl.kneighbors(P, Q, 120, divergence), exact, 120)
+    nowhere = np.zeros((1, 70))
+    nowhere[0, 69] = 1.0  # a row that meets no reference: the first columns, at infinity
+    Q = kl.Categorical(probs=np.pad(np.eye(69), ((0, 0), (0, 1))))
+    values, columns = kl.kneighbors(nowhere, Q, 5, divergence)
+    assert np.isinf(values).all() and columns.tolist() == [[0, 1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("m, k", [(1, 1), (2, 1), (2, 2), (3, 3)])
+def test_few_references(isa, m, k):
+    P, Q = operands("three-bins", 5, m)
+    assert_exact(kl.kneighbors(P, Q, k), brute_force(P, Q), k)
+    if k < m:
+        assert_exact(kl.kneighbors(Q, k=k), brute_force(Q, Q), k, leave_out_self=True)
+
+
+@pytest.mark.parametrize("name", ["zero-ridden", "one-hot", "duplicates"])
+def test_sparse(isa, name):
+    p, q = rows(name, 30, 200)
+    P, Q = kl.Categorical(counts=p), kl.Categorical(counts=q)
+    SP, SQ = (kl.Categorical(counts=scipy.sparse.csr_array(x)) for x in (p, q))
+    exact = brute_force(P, Q)
+    for left, right in ((SP, SQ), (P, SQ), (SP, Q)):
+        assert_exact(kl.kneighbors(left, right, 9), exact, 9)
+    assert_exact(kl.kneighbors(SQ, k=9), brute_force(Q, Q), 9, leave_out_self=True)
+    np.testing.assert_array_equal(kl.pairwise(SP, SQ), kl.pairwise(P, Q))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int64"])
+def test_narrow_types_give_float64_distances(isa, dtype, rng):
+    p, q = (rng.integers(0, 20, (size, 12)) + np.eye(12, dtype=int)[0] for size in (20, 100))
+    P, Q = (kl.Categorical(counts=x.astype(dtype)) for x in (p, q))
+    exact = brute_force(kl.Categorical(counts=p * 1.0), kl.Categorical(counts=q * 1.0))
+    assert_exact(kl.kneighbors(P, Q, 11), exact, 11)
+
+
+def mixed_brute_force(P, Q, divergence):
+    return np.array([[float(kl.rowwise(categorical_row(P, i), categorical_row(Q, j), divergence))
+                      for j in range(Q.shape[0])] for i in range(P.shape[0])])
+
+
+def categorical_row(dist, i):
+    return kl.Categorical(**{dist.parameter: dist.values[i]})
+
+
+@pytest.mark.parametrize("divergence", ["kl", "reverse_kl"])
+def test_mixed_operands(divergence):
+    """Weights and log-weights meet; multiples among the weights are equal rows, their logarithms need not be."""
+    logits = rows("logits-masks", 5, 60)
+    counts = np.random.default_rng(3).integers(1, 50, (40, 20))
+    counts = np.concatenate([counts, 2 * counts, counts[:5], 3 * counts[:5]])
+    for P, Q in ((kl.Categorical(logits=logits[0]), kl.Categorical(counts=counts)),
+                 (kl.Categorical(counts=counts[:5]), kl.Categorical(logits=logits[1]))):
+        exact = mixed_brute_force(P, Q, divergence)
+        for k in (1, 6, 30):
+            assert_exact(kl.kneighbors(P, Q, k, divergence), exact, k)
+
+
+def test_index_is_asked_twice():
+    P, Q = operands("duplicates", 20, 80)
+    index = kl.Index(Q)
+    first = index.kneighbors(P, 4)
+    index.pairwise(P)
+    index.kneighbors(None, 3)
+    again = index.kneighbors(P, 4)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(first, again))
+
+
+def test_screen_lets_little_through():
+    """What makes it fast: on random data a row's exact values number a few k, not m."""
+    P, Q = operands("dirichlet-1", 100, 3000)
+    index = kl.Index(Q)
+    index.kneighbors(P, 10)
+    assert index.info["pairs"] == 300_000
+    assert index.info["recomputed"] < 30 * 100
+
+
+def test_names_cover_both_domains():
+    assert set(LOGITS) < set(NAMES)
+    for name in NAMES:
+        P, Q = operands(name, 4, 9)
+        assert P.shape[0] == 4 and Q.shape[0] == 9
+        assert categorical(name, rows(name, 4, 9)[0]).parameter == P.parameter
