@@ -4,6 +4,7 @@ import platform
 import sys
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -46,7 +47,8 @@ class BuildPerIsa(build_ext):
 engine = Extension(
     "klfast._engine",
     ["klfast/_engine.pyx"],
-    include_dirs=["src_c"],
+    include_dirs=["src_c", numpy.get_include()],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
     depends=HEADERS + [f"src_c/isa/{isa}.c" for isa in ISA_FLAGS.get(MACHINE, ["baseline"])] + SOURCES,
     extra_compile_args=["-O2", "-ffp-contract=off", *OPENMP] + ([f"-fsanitize={SANITIZE}", "-g"] if SANITIZE else []),
     extra_link_args=OPENMP_LINK + ([f"-fsanitize={SANITIZE}"] if SANITIZE else []),

@@ -15,6 +15,10 @@ import os
 
 import numpy as np
 
+cimport numpy as cnp
+
+cnp.import_array()
+
 PROBS, LOGITS = 0, 1
 MEAN, NATURAL = 0, 1
 
@@ -54,8 +58,8 @@ STORAGES = {"float64": 0, "float32": 1, "float16": 2, "bfloat16": 3, "int8": 4, 
             "int16": 6, "uint16": 7, "int32": 8, "uint32": 9, "int64": 10, "uint64": 11}
 
 
-cdef void *address(array) except NULL:
-    return <void *><size_t>array.__array_interface__["data"][0]
+cdef void *address(array) except? NULL:
+    return cnp.PyArray_DATA(<cnp.ndarray>array)
 
 
 cdef class Rows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral
 
 import joblib
@@ -68,10 +69,16 @@ def product_in_single(single_output: bool, rtol: float) -> bool:
     return single_output and rtol >= SINGLE_RTOL
 
 
+@cache
+def usable_cores() -> int:
+    """Cores that this process may use: affinity and cgroup quota (asked once, it takes 50 microseconds)."""
+    return joblib.cpu_count()
+
+
 def n_threads(n_jobs: int | None = None) -> int:
     """Threads for a call: `n_jobs`, else joblib.parallel_config, else OMP_NUM_THREADS, else the cores
     that this process may use (affinity and cgroup quota). Negative: that many fewer than all, plus one."""
-    cores = joblib.cpu_count()
+    cores = usable_cores()
     if n_jobs is None:
         n_jobs = get_active_backend()[1]
     if n_jobs is None:

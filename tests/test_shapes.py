@@ -142,7 +142,7 @@ def test_float64_answer_of_float32_input(rng):
     np.testing.assert_array_equal(values, kl.pairwise(*wide))
 
 
-@pytest.mark.parametrize("base", [2, 10, 0.5, np.e, np.float32(4)])
+@pytest.mark.parametrize("base", [2, 10, 1.5, np.e, np.float32(4)])
 def test_base(isa, rng, base):
     P, Q = (rng.dirichlet(np.ones(6), 15) for _ in range(2))
     log = np.log(np.float64(base))
