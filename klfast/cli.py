@@ -92,7 +92,7 @@ def kneighbors(
 def pairwise(
     P: Rows,
     output: Output,
-    Q: Annotated[Path | None, _argument("[Q]", "Distributions of the columns; default: P.")] = None,
+    Q: Annotated[Path | None, _argument("Q", "Distributions of the columns; default: P.")] = None,
     divergence: DivergenceName = "kl",
     input: InputKind = Input.probs,
     smoothing: Smoothing = None,

@@ -135,14 +135,11 @@ class Reference:
         self.center = center_of(operand) if operand.n else None
         self._columns: dict[tuple[bool, bool], _engine.Columns] = {}
 
-    def in_domain(self, domain: int) -> Reference:
-        """Itself, or its logit reading, which a left operand with logits needs (cached)."""
-        if domain == self.operand.rows.domain:
-            return self
-        return self._as_logits
-
     @cached_property
-    def _as_logits(self) -> Reference:
+    def as_logits(self) -> Reference:
+        """Itself if it has logits, else its reading as log-weights, for left operands that have them."""
+        if self.operand.rows.domain == _engine.LOGITS:
+            return self
         return Reference(self.operand.as_logits(), self.role)
 
     @cached_property

@@ -46,7 +46,7 @@ class Index:
         """All values ``D(P_i || Q_j)``; see `klfast.pairwise`. P=None: the rows of Q."""
         threads = plan.n_threads(self.n_jobs if n_jobs is None else n_jobs)
         factor = base_factor(base)
-        left = self._left(P, threads)
+        left, reference = self._meet(P, threads)
         n, m = left.n, self._operand.n
         single_in = left.single and self._operand.single
         out = dense_out(out, (n, m), dtype, np.float32 if single_in else np.float64)
@@ -54,8 +54,8 @@ class Index:
         rtol = checked_rtol(rtol, single_out)
         if n == 0 or m == 0:
             return out
-        classes = self._reference.classes_of(None if P is None else left)
-        pairing, blocks = self._pair(left, classes, plan.product_in_single(single_out, rtol), False, threads)
+        classes = reference.classes_of(None if P is None else left)
+        pairing, blocks = self._pair(left, reference, classes, plan.product_in_single(single_out, rtol), False, threads)
         consumers.dense(pairing, out, blocks.rows * threads, blocks.column_parts, plan.accept_factor(rtol), factor,
                         progress)
         self.info = _info(pairing, n * m)
@@ -66,18 +66,18 @@ class Index:
         threads = plan.n_threads(self.n_jobs if n_jobs is None else n_jobs)
         m = self._operand.n
         k = checked_k(k, m, P is None)
-        left = self._left(P, threads)
+        left, reference = self._meet(P, threads)
         if left.n == 0:
             return np.empty((0, k)), np.empty((0, k), np.int64)
         if m < 2:
-            return self._search(left, k, False, False, threads, progress)
-        index, group, starts, members = self._reference.distinct
+            return self._search(left, reference, k, False, False, threads, progress)
+        index, group, starts, members = reference.distinct
         if index.size == m:
-            return self._search(left, k, P is None, False, threads, progress)
+            return self._search(left, reference, k, P is None, False, threads, progress)
         # Rows that agree to the bit are searched once, and each answer is spread over its copies.
         queries = left.select(index) if P is None else left
         wanted = min(index.size, k + (P is None))
-        values, classes = self._search(queries, wanted, False, True, threads, progress)
+        values, classes = self._search(queries, reference, wanted, False, True, threads, progress)
         lists = group if P is None else np.arange(left.n)
         return _engine.expand(values, classes, starts, members, lists.astype(np.int64), P is None, k, threads)
 
@@ -86,27 +86,25 @@ class Index:
         values, indices = self.kneighbors(P, 1, n_jobs=n_jobs, progress=progress)
         return values[:, 0], indices[:, 0]
 
-    def _left(self, P, threads: int) -> Operand:
+    def _meet(self, P, threads: int) -> tuple[Operand, Reference]:
+        """The rows and the reference in one domain: weights that meet log-weights are read as logarithms."""
         if P is None:
-            return self._operand
+            return self._operand, self._reference
         left = check(as_distribution(P), "P", threads)
         check_bins(left.n_bins, self._operand.n_bins)
-        return left
+        if left.rows.domain == _engine.LOGITS:
+            return left, self._reference.as_logits
+        return (left, self._reference) if self._operand.rows.domain == _engine.PROBS else (left.as_logits(), self._reference)
 
-    def _search(self, left, k, skip_self, distinct, threads, progress):
-        pairing, blocks = self._pair(left, (None, None), True, distinct, threads)
+    def _search(self, left, reference, k, skip_self, distinct, threads, progress):
+        pairing, blocks = self._pair(left, reference, (None, None), True, distinct, threads)
         result = consumers.top(pairing, left.n, pairing.right.rows.shape[0], k, skip_self, blocks.rows * threads,
                                blocks.column_parts, progress)
         self.info = _info(pairing, left.n * pairing.right.rows.shape[0])
         return result
 
-    def _pair(self, left: Operand, classes, single: bool, distinct: bool, threads: int):
-        """Both operands in one domain, the right one encoded, and the blocks to walk them in."""
-        reference = self._reference.in_domain(_engine.LOGITS) if left.rows.domain == _engine.LOGITS else self._reference
-        if left.rows.domain != reference.operand.rows.domain:
-            left, classes = left.as_logits(), (None, None)
-        elif reference is not self._reference:
-            classes = (None, None)
+    def _pair(self, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int):
+        """The pairing with the reference encoded, and the blocks to walk it in."""
         natural = reference.operand if self.divergence.p_is_mean else left
         columns = reference.columns(single, distinct, natural.has_zeros)
         c = plan.certificate(left.n_bins, single)

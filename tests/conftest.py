@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from klfast import _engine
+from klfast import _engine, plan
 
 COMPILED = _engine.isas()
 SUPPORTED = [name for name, supported in COMPILED.items() if supported]
@@ -74,3 +74,9 @@ def each_isa():
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def all_threads(monkeypatch):
+    """However small the work, every thread that was asked for takes part."""
+    monkeypatch.setattr(plan, "worth", lambda threads, bins: threads)

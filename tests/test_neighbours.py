@@ -41,7 +41,7 @@ def test_leaves_itself_out(isa, name, divergence):
 
 
 @pytest.mark.parametrize("name", ["dirichlet-1", "five-clouds-1e-2", "duplicates", "zero-ridden", "near-ties", "logits"])
-def test_many_references(isa, name):
+def test_many_references(all_threads, isa, name):
     """Several tiles of columns, few rows: the columns are split among threads and the parts merged."""
     P, Q = operands(name, 6, 3000)
     exact = brute_force(P, Q)

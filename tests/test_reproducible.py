@@ -37,7 +37,7 @@ def assert_same_bits(a, b):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("name", NAMES)
-def test_threads(name, function):
+def test_threads(all_threads, name, function):
     P, Q = operands(name, 130, 300)
     one = FUNCTIONS[function](P, Q, n_jobs=1)
     for n_jobs in (2, 3):
@@ -56,7 +56,7 @@ def test_isas_with_fma(each_isa, name, function):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_many_rows_make_one_centre(each_isa, name):
+def test_many_rows_make_one_centre(all_threads, each_isa, name):
     """More rows than one task of the centre's sum takes, for any number of threads and ISAs."""
     P, Q = operands(name, 3, 2500)
     results = [*each_isa(lambda: kl.pairwise(P, Q, n_jobs=1)).values(), *(kl.pairwise(P, Q, n_jobs=n) for n in (2, 5))]
@@ -90,7 +90,7 @@ def test_order_of_references(name, rng):
     np.testing.assert_array_equal(columns[distinct], order[permuted_columns][distinct])
 
 
-def test_tiles(monkeypatch):
+def test_tiles(all_threads, monkeypatch):
     """Blocks of any size give the same bits."""
     P, Q = operands("dirichlet-0.05", 100, 700)
     results = []

@@ -42,6 +42,10 @@ static void kl_scan(const kl_rows *rows, int64_t begin, int64_t end, double tole
     }
 }
 
+/* A bin where some row has mass must not vanish from the centre, however small the mass: c > 0 is all that the
+ * three-point identity asks. */
+#define KL_LEAST_MASS 0x1p-960
+
 static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t begin, int64_t end,
                           double *sum, double *scratch, kl_stats *stats)
 {
@@ -59,8 +63,10 @@ static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t beg
             memcpy(out, sum + k, sizeof *out * (size_t)(whole ? KL_LANES : K - k));
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
                 vf64 v = kl_load_f64(x + j * KL_W64), s = kl_load_f64(out + j * KL_W64);
+                vi64 empty = probs ? v == 0 : v < -0x1.fffffffffffffp1023;
                 if (!probs) v = kl_softmax_weight(v, max);
-                kl_store_f64(out + j * KL_W64, KL_FMA_F64(v, weight, s));
+                v = kl_select(empty, (vf64){0}, v * weight + KL_LEAST_MASS);
+                kl_store_f64(out + j * KL_W64, s + v);
             }
             memcpy(sum + k, out, sizeof *out * (size_t)(whole ? KL_LANES : K - k));
         }
@@ -141,7 +147,10 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
             f = args->role == KL_MEAN
                   ? kl_mean_features(rows->domain, row, args->norms[i], args->center, K, features)
                   : kl_natural_features(rows->domain, row, args->norms[i], args->center, K, features, restricted);
-            if (args->extra) f.offset += args->extra[i];
+            if (args->extra) {
+                f.offset += args->extra[i];
+                f.spread += args->extra[i];
+            }
             if (args->support) {
                 const double empty = rows->domain == KL_PROBS ? 0 : -INFINITY;
                 for (int64_t w = 0; w < words; w++) {

@@ -1,0 +1,105 @@
+"""The decisions of plan.py, as a table: pure functions of sizes, types, cores."""
+
+import math
+
+import joblib
+import numpy as np
+import pytest
+
+from klfast import plan
+
+
+@pytest.mark.parametrize("n, m, n_bins, threads, rows, columns, parts", [
+    # rows fit 512 KiB of float64, whole panels of 24, at most 96 x 512
+    (10**6, 10**6, 64, 1, 96, 512, 1),
+    (10**6, 10**6, 64, 8, 96, 512, 1),
+    (10**6, 10**6, 1, 1, 96, 512, 1),
+    (10**6, 10**6, 0, 1, 96, 512, 1),
+    (10**6, 10**6, 682, 1, 96, 64, 1),
+    (10**6, 10**6, 1000, 1, 48, 64, 1),
+    (10**6, 10**6, 10**6, 1, 24, 64, 1),
+    # few rows: smaller blocks first, then the columns are split
+    (100, 10**6, 64, 1, 96, 512, 1),
+    (400, 10**6, 64, 4, 48, 512, 2),
+    (1, 10**6, 64, 2, 24, 512, 8),
+    (1, 10**6, 64, 16, 24, 512, 64),
+    (24, 1000, 64, 16, 24, 512, 2),
+    (1, 1, 64, 16, 24, 512, 1),
+])
+def test_blocks(n, m, n_bins, threads, rows, columns, parts):
+    assert plan.blocks(n, m, n_bins, threads) == plan.Blocks(rows, columns, parts)
+
+
+def test_blocks_suit_the_engine():
+    """Whole panels, numbers that fit the 16 bits of an entry, work for every thread if there is any."""
+    rng = np.random.default_rng(0)
+    for n, m, n_bins, threads in zip(*(np.exp(rng.uniform(0, top, 500)).astype(int) for top in (14, 14, 12, 5))):
+        b = plan.blocks(int(n), int(m), int(n_bins), int(threads))
+        assert b.rows % plan.PANEL == 0 and b.columns % 64 == 0 and 0 < b.rows < 2**16 and 0 < b.columns < 2**16
+        assert 1 <= b.column_parts <= max(1, math.ceil(m / b.columns))
+        tasks = math.ceil(n / b.rows) * b.column_parts
+        assert tasks >= min(threads, math.ceil(n / plan.PANEL), math.ceil(m / b.columns))
+
+
+@pytest.mark.parametrize("single_output, rtol, expected", [
+    (False, 1e-4, False), (False, 0.5, False), (True, 1e-4, True), (True, 2e-6, True), (True, 1.9e-6, False), (True, 0, False),
+])
+def test_precision_of_the_product(single_output, rtol, expected):
+    assert plan.product_in_single(single_output, rtol) is expected
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("n_bins", [1, 2, 64, 256, 257, 1000, 10**6])
+def test_certificate(n_bins, single):
+    """Higham's gamma for the longest chain and what else is rounded; the worst case of NUMERICS, nothing less."""
+    c, u = plan.certificate(n_bins, single), plan.UNIT[single]
+    chain = min(n_bins, 256) + math.ceil(n_bins / 256)
+    assert c.norm >= (chain + plan.FEATURE_ROUNDINGS + plan.OFFSET_UNITS[single]) * u
+    assert c.norm <= 1.1 * (chain + plan.FEATURE_ROUNDINGS + plan.OFFSET_UNITS[single]) * u
+    assert c.slack >= 2 * plan.OFFSET_UNITS[single] * u and c.floor > 0
+    assert plan.certificate(n_bins + 1, single).norm >= c.norm
+
+
+def test_units():
+    assert plan.UNIT == {False: np.finfo(float).eps / 2, True: np.finfo(np.float32).eps / 2}
+    assert plan.DEFAULT_RTOL == {False: 1e-12, True: 1e-4}
+
+
+@pytest.mark.parametrize("rtol", [0, 1e-15, 1e-12, 1e-4, 0.5, 0.999])
+def test_accept_factor(rtol):
+    """bound <= f * value, |value - exact| <= bound  =>  |value - exact| <= rtol * exact, at both ends."""
+    f = plan.accept_factor(rtol)
+    for sign in (-1, 1):
+        exact = 1 + sign * f  # value = 1, off by its whole bound
+        assert f <= rtol * exact * (1 + 1e-12) or sign == -1 and f <= rtol * (1 - f) * (1 + 1e-12)
+    assert 0 <= f <= rtol
+
+
+@pytest.mark.parametrize("n_jobs, cores, environment, expected", [
+    (1, 8, None, 1), (3, 8, None, 3), (100, 8, None, 100), (-1, 8, None, 8), (-2, 8, None, 7), (-8, 8, None, 1),
+    (-100, 8, None, 1), (None, 8, None, 8), (None, 8, "3", 3), (None, 8, "5,2", 5), (None, 8, "0", 8), (None, 8, "", 8),
+    (None, 8, "many", 8), (2, 8, "3", 2), (-1, 8, "3", 8), (np.int64(4), 8, None, 4),
+])
+def test_threads(monkeypatch, n_jobs, cores, environment, expected):
+    monkeypatch.setattr(plan, "usable_cores", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", environment)
+    assert plan.n_threads(n_jobs) == expected
+
+
+def test_joblib_comes_before_the_environment(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    with joblib.parallel_config(n_jobs=3):
+        assert plan.n_threads(None) == 3
+        assert plan.n_threads(2) == 2
+    assert plan.n_threads(None) == 5
+    with joblib.parallel_config(n_jobs=-1):
+        assert plan.n_threads(None) == plan.n_threads(-1)
+
+
+@pytest.mark.parametrize("threads, bins, expected", [
+    (1, 10**12, 1), (8, 0, 1), (8, 2**17 - 1, 1), (8, 2**18, 2), (8, 2**40, 8), (2, 2**40, 2),
+])
+def test_threads_worth_waking(threads, bins, expected):
+    assert plan.worth(threads, bins) == expected
