@@ -35,8 +35,9 @@ bench: $(VENV)/.extra-bench $(BUILT)  ## the workloads beside other libraries, a
 
 sanitize: sanitize-address sanitize-undefined  ## all tests under both sanitizers (long)
 
-preload = $(shell $(CC) -print-file-name=$(1))
-sanitize-address: RUN = LD_PRELOAD="$(call preload,libasan.so) $(call preload,libstdc++.so.6)" ASAN_OPTIONS=detect_leaks=0
+runtime = $(shell $(CC) -print-file-name=$(1))
+sanitize-address: RUN = ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD="$(call runtime,libasan.so) $(call runtime,libstdc++.so.6)"
 sanitize-undefined: RUN = UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
 # A copy of the tree, so that the build in place stays as it is.

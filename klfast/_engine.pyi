@@ -53,7 +53,7 @@ def expand(values: NDArray[np.float64], classes: NDArray[np.int64], starts: NDAr
 class Center:
     probs: NDArray[np.float64]
     row: NDArray[np.float64]
-    def __init__(self, row: Any, norm: tuple[float, float], probs: Any, scale: Any, excess: float) -> None: ...
+    def __init__(self, row: Any, norm: tuple[float, float], probs: Any, scale: Any) -> None: ...
 
 class Columns:
     features: NDArray[Any]

@@ -307,7 +307,7 @@ cdef class Center:
     cdef readonly object probs, row
     cdef object scale, unscale
 
-    def __init__(self, row, norm, probs, scale, double excess):
+    def __init__(self, row, norm, probs, scale):
         self.row, self.probs, self.scale = (np.ascontiguousarray(x, np.float64) for x in (row, probs, scale))
         self.unscale = np.divide(1, self.scale, where=self.scale > 0, out=np.zeros_like(self.scale))
         self.c.row = <const double *>address(self.row)
@@ -315,7 +315,6 @@ cdef class Center:
         self.c.scale = <const double *>address(self.scale)
         self.c.unscale = <const double *>address(self.unscale)
         self.c.norm.a, self.c.norm.b = norm
-        self.c.excess = excess
 
 
 cdef class Columns:
@@ -349,7 +348,7 @@ cdef class Columns:
         cdef const kl_norm *norm_of = <const kl_norm *>address(norms)
         cdef Stats stats = Stats(n_threads)
         cdef stats_of_thread *each = stats.each
-        cdef double[:, ::1] scratch = scratch_for(n_threads, 4 * K)
+        cdef double[:, ::1] scratch = scratch_for(n_threads, 2 * K)
         cdef uint8_t[::1] args_memory = np.zeros(n_threads * sizeof(kl_encode_args), np.uint8)
         cdef kl_encode_args *args = <kl_encode_args *>&args_memory[0]
         cdef const kl_kernels *kernels = active

@@ -31,7 +31,6 @@ cdef extern from "klfast.h" nogil:
         const double *probs
         const double *scale
         const double *unscale
-        double excess
 
     ctypedef struct kl_encode_args:
         const kl_rows *rows

@@ -115,16 +115,8 @@ def center_of(operand: Operand) -> _engine.Center:
         row = (np.log(mean) if logits else mean)[None, :]
         scale = np.where(mean > 0, 1 / np.sqrt(np.maximum(mean, SCALE_FLOOR)), 0.0)
     norm = _engine.scan(_engine.Rows(row, operand.rows.domain), -1.0, 1)[0][0]
-    # Exact sums of the floats that stand for the centre: the offsets need their excess over 1.
     probs = np.exp(row[0] - norm["a"]) / norm["b"] if logits else mean
-    excess = 0.0 if logits else _sum_minus_one(probs)
-    return _engine.Center(row[0], tuple(norm), probs, scale, excess)
-
-
-def _sum_minus_one(x: np.ndarray) -> float:
-    import math
-
-    return math.fsum([*x.tolist(), -1.0])
+    return _engine.Center(row[0], tuple(norm), probs, scale)
 
 
 class Reference:

@@ -69,12 +69,11 @@ typedef struct {
 /* ---- the centre, and features around it ------------------------------------------------------ */
 
 typedef struct {
-    const double *row;     /* the centre as a row of the same domain      */
+    const double *row;     /* the centre as a row of the operands' domain */
     kl_norm norm;
     const double *probs;   /* its probabilities                           */
     const double *scale;   /* about 1/sqrt(probs), 0 where probs is 0     */
     const double *unscale; /* 1/scale, 0 where probs is 0                 */
-    double excess;         /* sum of the given floats `probs`, minus 1    */
 } kl_center;
 
 typedef enum { KL_MEAN, KL_NATURAL } kl_role;
@@ -93,7 +92,7 @@ typedef struct {
     double norm_factor;    /* multiplies every norm: one side carries the error constant   */
     double slack_factor;   /* multiplies every slack                                       */
     double slack_floor;    /* added to every slack                                         */
-    double *scratch;       /* 4 * n_cols doubles                                           */
+    double *scratch;       /* 2 * n_cols doubles                                           */
     void *features, *offset, *norm, *slack;
     uint64_t *support;     /* (n_cols + 63) / 64 words a row, or NULL                      */
 } kl_encode_args;

@@ -16,8 +16,8 @@ DIRECT = {"probs": 2e-15, "logits": 4e-15}
 def fast_values_and_bounds(P, Q, divergence, single):
     """Values of the product alone, and the bound E of each, from the engine's own norms and slacks."""
     index = kl.Index(Q, divergence)
-    left = encoding.check(P, "P", 1)
-    pairing, _ = index._pair(left, (None, None), single, False, 1)
+    left, reference = index._meet(P, 1)
+    pairing, _ = index._pair(left, reference, (None, None), single, False, 1)
     values = np.empty((left.n, len(index)), np.float32 if single else np.float64)
     pairing.dense(values, 0, left.n, 1, ACCEPT_ALL, 1.0)
     columns, constants = pairing.right, plan.certificate(left.n_bins, single)

@@ -93,7 +93,7 @@ def test_columns_are_for_one_isa(rng):
     _engine.use_isa(SUPPORTED[0])
     index = kl.Index(Q)
     first = index.pairwise()
-    pairing, _ = index._pair(index._operand, (None, None), False, False, 1)
+    pairing, _ = index._pair(*index._meet(None, 1), (None, None), False, False, 1)
     _engine.use_isa(SUPPORTED[-1])
     np.testing.assert_allclose(index.pairwise(), first, rtol=1e-11)
     with pytest.raises(RuntimeError, match=f"encoded for {SUPPORTED[0]}, the active ISA is {SUPPORTED[-1]}"):

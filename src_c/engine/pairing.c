@@ -26,7 +26,7 @@ kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *
     w.slack = take(m, &used, rows * w.element);
     w.support = take(m, &used, p->right_support ? rows * words * 8 : 0);
     w.doubts = take(m, &used, area * 4);
-    w.scratch = take(m, &used, 4 * K * 8);
+    w.scratch = take(m, &used, 2 * K * 8);
     if (top_capacity) {
         w.threshold = take(m, &used, rows * w.element);
         w.hit_value = take(m, &used, area * w.element);

@@ -11,7 +11,7 @@ typedef struct {
     uint64_t *support;
     uint32_t *doubts;
     void *hit_value, *hit_bound, *threshold, *tile;
-    double *scratch;          /* 4K doubles */
+    double *scratch;          /* 2K doubles */
     char *candidates;         /* top-k: room for row_block lists */
     int64_t panel_rows, panel_cols, element, words, bytes;
 } kl_workspace;

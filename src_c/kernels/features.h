@@ -1,104 +1,141 @@
 /* Mean and natural features of one row around a centre c, for the product form
- *     KL(p||q) = KL(p||c) + KL(c||q) - sum over supp(q) of x_k y_k,
- *     x = (pbar - c) / sqrt(c),     y = sqrt(c) * log(qbar / c)   (0 off the support of q or of c).
+ *     KL(p||q) = a + b - sum over supp(q) of x_k y_k,
+ *     x = (pbar - c) / sqrt(c),     y = sqrt(c) * log(qbar / c)   (0 off the support of q or of c),
+ *     a = sum g(pbar, c),           b = (sum over supp(q) of g(c, qbar)) - (mass of c off supp(q)),
+ * where g(p, q) = p log(p/q) - p + q >= 0 and c is any positive vector: it need not sum to 1 exactly.
  *
- * Each feature carries a small *relative* error, up to an error common to the whole row (that of
- * 1/Sp in x, of log Sq in y) whose effect on the sum is of second order (docs/numerics.md, certificate).
- * `offset` is the row's own divergence; `spread` >= what the certificate must allow for: the sum of
- * the absolute values that made the offset.
+ * Each feature carries a small *relative* error, up to an error common to the whole row (that of 1/S
+ * or of the softmax's normaliser) whose effect on the sum is of second order. `spread` is what the
+ * certificate must allow for: the sum of the absolute values that made the offset.
  */
 typedef struct { double offset, spread, norm2; } kl_feature_row;
 
-static kl_feature_row kl_mean_features(int32_t domain, const double *row, kl_norm norm,
-                                       const kl_center *center, int64_t K, double *x)
+/* One row in work: its numbers, the centre's, and where the features go. */
+typedef struct { const double *row, *center_row, *probs, *scale; double *out; } kl_feature_bins;
+
+typedef struct {
+    kl_lanes g, squares, missing;
+    vi64 unsupported; /* a mean row has mass where the centre has none */
+} kl_feature_sums;
+
+/* log(p/q) of nearly any p, q > 0 scaled by 2^64, and g(p, q) up to that scale. With roles exchanged the
+ * same reduction serves g(q, p) = v d - 2 q v s + ... (d = p - q, |v| < 1/3: a third cancels at most). */
+KL_INLINE vf64 kl_reverse_term(vf64 q, vf64 d, kl_log_reduced r)
 {
-    const vf64 inverse = kl_set_f64(1 / norm.a), p_max = kl_set_f64(norm.a);
-    const kl_logit_pair pair = kl_logit_pair_of(norm, center->norm);
-    kl_lanes squares = kl_lanes_zero();
-    double a[KL_LANES], l[KL_LANES], c[KL_LANES], s[KL_LANES], t[KL_LANES];
-    for (int64_t k = 0; k < K; k += KL_LANES) {
-        int whole = k + KL_LANES <= K;
-        double empty = domain == KL_PROBS ? 0 : -INFINITY;
-        const double *ak = whole ? row + k : kl_tail(row, k, K, empty, a);
-        const double *lk = whole ? center->row + k : kl_tail(center->row, k, K, empty, l);
-        const double *ck = whole ? center->probs + k : kl_tail(center->probs, k, K, 0, c);
-        const double *sk = whole ? center->scale + k : kl_tail(center->scale, k, K, 0, s);
-        KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-            vf64 av = kl_load_f64(ak + j * KL_W64), cv = kl_load_f64(ck + j * KL_W64), d;
-            if (domain == KL_PROBS) d = kl_fma_exact(av, inverse, -cv);
-            else {
-                vf64 L = kl_logit_ratio(&pair, av, kl_load_f64(lk + j * KL_W64));
-                vf64 far = kl_softmax_weight(av, p_max) * pair.a_scale - cv;
-                vf64 close = cv * (L + kl_gamma_near(L));
-                d = kl_select((kl_abs(L) <= 1.0) & (av > -0x1.fffffffffffffp1023), close, far);
-            }
-            vf64 feature = d * kl_load_f64(sk + j * KL_W64);
-            squares.v[j] += feature * feature;
-            kl_store_f64(whole ? x + k + j * KL_W64 : t + j * KL_W64, feature);
-        }
-        if (!whole) memcpy(x + k, t, (size_t)(K - k) * sizeof *t);
-    }
-    double offset;
-    if (domain == KL_PROBS) offset = kl_direct_probs(row, norm, center->row, center->norm, K);
-    else offset = kl_direct_logits(row, norm, center->row, center->norm, K);
-    /* The centre's floats sum to 1 + excess: G(p, c) = KL + excess - log1p(excess). */
-    offset += 0.5 * center->excess * center->excess;
-    return (kl_feature_row){offset, offset, kl_lanes_total(&squares)};
+    vf64 v2 = r.v + r.v;
+    vf64 far = KL_FMA_F64(-q, KL_FMA_F64(r.e, kl_set_f64(KL_LN2), v2), d);
+    return KL_FMA_F64(-q, v2 * kl_atanh_tail(r.v), kl_select(r.e == 0, r.v * d, far));
 }
 
-static kl_feature_row kl_natural_features(int32_t domain, const double *row, kl_norm norm,
-                                          const kl_center *center, int64_t K, double *y,
-                                          double *scratch)
+KL_INLINE void kl_mean_probs_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, vf64 inverse)
 {
-    const vf64 inverse = kl_set_f64(1 / norm.a);
-    const kl_logit_pair pair = kl_logit_pair_of(norm, center->norm);
-    kl_lanes squares = kl_lanes_zero();
-    double b[KL_LANES], l[KL_LANES], c[KL_LANES], s[KL_LANES], t[KL_LANES];
-    const double empty = domain == KL_PROBS ? 0 : -INFINITY;
-    for (int64_t k = 0; k < K; k += KL_LANES) {
-        int whole = k + KL_LANES <= K;
-        const double *bk = whole ? row + k : kl_tail(row, k, K, empty, b);
-        const double *lk = whole ? center->row + k : kl_tail(center->row, k, K, empty, l);
-        const double *ck = whole ? center->probs + k : kl_tail(center->probs, k, K, 0, c);
-        const double *sk = whole ? center->unscale + k : kl_tail(center->unscale, k, K, 0, s);
+    double e[KL_SUM_BLOCK], v[KL_SUM_BLOCK], d[KL_SUM_BLOCK];
+    for (int64_t k = 0; k < n; k += KL_W64) {
+        vf64 pk = kl_load_f64(b.row + k), c = kl_load_f64(b.probs + k) * KL_UP;
+        vf64 difference = kl_fma_exact(pk, inverse, -c);
+        kl_log_reduced r = kl_log_reduce(pk * inverse, c, difference);
+        kl_store_f64(e + k, r.e);
+        kl_store_f64(v + k, r.v);
+        kl_store_f64(d + k, difference);
+    }
+    for (int64_t k = 0; k < n; k += KL_LANES)
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-            vf64 bv = kl_load_f64(bk + j * KL_W64), cv = kl_load_f64(ck + j * KL_W64), theta;
-            vi64 off = (bv == empty) | (cv == 0);
-            if (domain == KL_PROBS) {
-                vf64 d = kl_fma_exact(bv, inverse * KL_UP, -cv * KL_UP);
-                theta = kl_log_value(kl_log_reduce(bv * (inverse * KL_UP), cv * KL_UP, d));
-            } else theta = kl_logit_ratio(&pair, bv, kl_load_f64(lk + j * KL_W64));
-            vf64 feature = kl_select(off, (vf64){0}, theta * kl_load_f64(sk + j * KL_W64));
-            squares.v[j] += feature * feature;
-            kl_store_f64(whole ? y + k + j * KL_W64 : t + j * KL_W64, feature);
+            const int64_t at = k + j * KL_W64;
+            vf64 pk = kl_load_f64(b.row + at), c = kl_load_f64(b.probs + at), difference = kl_load_f64(d + at);
+            vf64 g = kl_term(pk * inverse, difference, (kl_log_reduced){kl_load_f64(e + at), kl_load_f64(v + at)});
+            vf64 x = difference * (1 / KL_UP) * kl_load_f64(b.scale + at);
+            s->unsupported |= (c == 0) & (pk > 0);
+            s->g.v[j] += kl_select(pk == 0, c * KL_UP, g);
+            s->squares.v[j] += x * x;
+            kl_store_f64(b.out + at, x);
         }
-        if (!whole) memcpy(y + k, t, (size_t)(K - k) * sizeof *t);
+}
+
+KL_INLINE void kl_natural_probs_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, vf64 inverse)
+{
+    double e[KL_SUM_BLOCK], v[KL_SUM_BLOCK], d[KL_SUM_BLOCK];
+    for (int64_t k = 0; k < n; k += KL_W64) {
+        vf64 qk = kl_load_f64(b.row + k), c = kl_load_f64(b.probs + k) * KL_UP;
+        vf64 difference = kl_fma_exact(qk, inverse, -c);
+        kl_log_reduced r = kl_log_reduce(qk * inverse, c, difference);
+        kl_store_f64(e + k, r.e);
+        kl_store_f64(v + k, r.v);
+        kl_store_f64(d + k, difference);
     }
-    /* The centre restricted to the row's support: mass m is missing there. With c' = c / (1 - m),
-     *     G_supp(c, q) - m = (1 - m) * (KL(c'||q) + log(1 - m)). */
-    double missing = 0, kl;
-    for (int64_t k = 0; k < K; k++) {
-        int off = row[k] == empty;
-        missing += off ? center->probs[k] : 0;
-        scratch[k] = off ? empty : center->row[k];
+    for (int64_t k = 0; k < n; k += KL_LANES)
+        KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+            const int64_t at = k + j * KL_W64;
+            vf64 qk = kl_load_f64(b.row + at), c = kl_load_f64(b.probs + at) * KL_UP;
+            kl_log_reduced r = {kl_load_f64(e + at), kl_load_f64(v + at)};
+            vf64 g = kl_reverse_term(c, kl_load_f64(d + at), r);
+            vi64 empty = qk == 0, off = empty | (c == 0);
+            vf64 y = kl_select(off, (vf64){0}, kl_log_value(r) * kl_load_f64(b.scale + at));
+            s->missing.v[j] += kl_select(empty, c, (vf64){0});
+            s->g.v[j] += kl_select(empty, (vf64){0}, kl_select(c == 0, qk * inverse, g));
+            s->squares.v[j] += y * y;
+            kl_store_f64(b.out + at, y);
+        }
+}
+
+/* The same from log-weights: with L = log(row/centre), both weights normalised, and gamma(x) = e^x - 1 - x,
+ * mean: pbar - c = c (L + gamma(L)), g = pbar gamma(-L);   natural: g = c gamma(L). Far from 0 by differences. */
+KL_INLINE void kl_logit_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, const kl_logit_pair *pair, int mean)
+{
+    for (int64_t k = 0; k < n; k += KL_LANES)
+        KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+            const int64_t at = k + j * KL_W64;
+            vf64 a = kl_load_f64(b.row + at), c = kl_load_f64(b.probs + at);
+            vi64 empty = a < -0x1.fffffffffffffp1023, bare = c == 0, near;
+            vf64 L = kl_logit_ratio(pair, a, kl_load_f64(b.center_row + at));
+            vf64 w = kl_softmax_weight(a, pair->a_max) * pair->a_scale, gamma, feature, g;
+            near = (kl_abs(L) <= 1.0) & ~empty & ~bare;
+            gamma = kl_gamma_near(mean ? -L : L);
+            if (mean) {
+                feature = kl_select(near, c * (L + kl_gamma_near(L)), w - c);
+                g = kl_select(empty, c, kl_select(near, w * gamma, KL_FMA_F64(w, L, c - w)));
+                s->unsupported |= bare & ~empty;
+            } else {
+                feature = kl_select(empty | bare, (vf64){0}, L);
+                g = kl_select(near, c * gamma, KL_FMA_F64(-c, L, w - c));
+                g = kl_select(empty, (vf64){0}, kl_select(bare, w, g));
+                s->missing.v[j] += kl_select(empty, c, (vf64){0});
+            }
+            feature *= kl_load_f64(b.scale + at);
+            s->g.v[j] += g;
+            s->squares.v[j] += feature * feature;
+            kl_store_f64(b.out + at, feature);
+        }
+}
+
+static kl_feature_row kl_features(int32_t domain, int32_t role, const double *row, kl_norm norm,
+                                  const kl_center *center, int64_t K, double *out)
+{
+    const int mean = role == KL_MEAN, probs = domain == KL_PROBS;
+    const double up = probs ? KL_UP : 1, empty = probs ? 0 : -INFINITY, inverse = up / norm.a;
+    const double *scale = mean ? center->scale : center->unscale;
+    const kl_logit_pair pair = kl_logit_pair_of(norm, center->norm);
+    kl_sum g = kl_sum_zero();
+    kl_feature_sums s = {.squares = kl_lanes_zero(), .missing = kl_lanes_zero()};
+    double tails[5][KL_LANES];
+    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
+        const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK, whole = n - n % KL_LANES;
+        s.g = kl_lanes_zero();
+        for (int64_t part = 0; part < 2; part++) { /* whole groups, then the tail */
+            const int64_t at = begin + (part ? whole : 0), bins = part ? (whole < n ? KL_LANES : 0) : whole;
+            kl_feature_bins b = {row + at, center->row + at, center->probs + at, scale + at, out + at};
+            if (part && bins)
+                b = (kl_feature_bins){kl_tail(row, at, K, empty, tails[0]), kl_tail(center->row, at, K, empty, tails[1]),
+                                      kl_tail(center->probs, at, K, 0, tails[2]), kl_tail(scale, at, K, 0, tails[3]),
+                                      tails[4]};
+            if (!probs) kl_logit_bins(&s, b, bins, &pair, mean);
+            else if (mean) kl_mean_probs_bins(&s, b, bins, kl_set_f64(inverse));
+            else kl_natural_probs_bins(&s, b, bins, kl_set_f64(inverse));
+            if (part && bins) memcpy(out + at, tails[4], (size_t)(n - whole) * sizeof *out);
+        }
+        kl_sum_add(&g, &s.g);
     }
-    if (missing == 0) {
-        kl = domain == KL_PROBS ? kl_direct_probs(center->row, center->norm, row, norm, K)
-                                : kl_direct_logits(center->row, center->norm, row, norm, K);
-        kl += 0.5 * center->excess * center->excess;
-        return (kl_feature_row){kl, kl, kl_lanes_total(&squares)};
-    }
-    int32_t zeros;
-    kl_norm rest;
-    kl_row_status status = domain == KL_PROBS ? kl_scan_probs(scratch, K, -1, &rest, &zeros)
-                                              : kl_scan_logits(scratch, K, -1, &rest, &zeros);
-    if (status != KL_ROW_OK) /* disjoint from the centre: only c = 0 bins have mass */
-        return (kl_feature_row){-1, 2, kl_lanes_total(&squares)};
-    double kept = domain == KL_PROBS ? rest.a / center->norm.a
-                                     : rest.b / center->norm.b * exp(rest.a - center->norm.a);
-    kl = domain == KL_PROBS ? kl_direct_probs(scratch, rest, row, norm, K)
-                            : kl_direct_logits(scratch, rest, row, norm, K);
-    double log_kept = kept > 0.5 ? log1p(-missing) : log(kept);
-    return (kl_feature_row){kept * (kl + log_kept), kept * (kl - log_kept) + 2 * missing,
-                            kl_lanes_total(&squares)};
+    const double total = kl_sum_total(&g) / up, missing = kl_lanes_total(&s.missing) / up;
+    const double norm2 = kl_lanes_total(&s.squares);
+    if (mean && KL_BITS_F64(s.unsupported)) return (kl_feature_row){INFINITY, INFINITY, norm2};
+    return (kl_feature_row){total - missing, total + missing, norm2};
 }

@@ -136,7 +136,7 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
     const kl_rows *rows = args->rows;
     const int64_t K = rows->n_cols, n = args->end - args->begin, width = args->width;
     const int64_t padded = (n + width - 1) / width * width, words = (K + 63) / 64;
-    double *features = args->scratch, *row_scratch = features + K, *restricted = row_scratch + K;
+    double *features = args->scratch, *row_scratch = features + K;
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t r = 0; r < padded; r++) {
         const int64_t start = r / width * width * K + r % width;
@@ -144,9 +144,7 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
         if (r < n) {
             const int64_t i = args->begin + r;
             const double *row = kl_read(rows, i, row_scratch);
-            f = args->role == KL_MEAN
-                  ? kl_mean_features(rows->domain, row, args->norms[i], args->center, K, features)
-                  : kl_natural_features(rows->domain, row, args->norms[i], args->center, K, features, restricted);
+            f = kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features);
             if (args->extra) {
                 f.offset += args->extra[i];
                 f.spread += args->extra[i];

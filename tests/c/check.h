@@ -1,0 +1,49 @@
+/* Counting checks, random numbers, memory between guard pages. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "klfast.h"
+
+extern long passed, failed;
+
+#define CHECK(condition, ...)                                                   \
+    do {                                                                        \
+        if (condition) passed++;                                                \
+        else if (failed++ < 25) {                                               \
+            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);              \
+            printf(__VA_ARGS__);                                                \
+            printf("\n");                                                       \
+        }                                                                       \
+    } while (0)
+
+/* Memory with an inaccessible page before and after it. A block lies at its very end or its very start, so that
+ * one byte too far on that side is a crash. */
+typedef struct { char *begin, *end; } region;
+typedef enum { AT_END, AT_START } side;
+region region_new(size_t bytes);
+void *place(region, size_t bytes, side);
+
+uint64_t random_bits(void);
+double uniform(double low, double high);
+
+/* |a - b| <= tolerance * |b|; infinities and zeros exactly. */
+int close_to(double a, long double b, double tolerance);
+
+/* Lengths around every group of lanes and block of sums: 0 to 2 * 8 + 1, and around 64 and 128. */
+extern const int64_t lengths[];
+extern const int n_lengths;
+
+void test_reading(const kl_kernels *);
+void test_scanning(const kl_kernels *);
+void test_direct(const kl_kernels *);
+void test_rows(const kl_kernels *);
+void test_encoding(const kl_kernels *);
+void test_products(const kl_kernels *);
+
+/* A contiguous float64 matrix. */
+kl_rows matrix(const double *data, int64_t n, int64_t K, kl_domain domain);
+#endif

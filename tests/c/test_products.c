@@ -1,0 +1,307 @@
+/* Encoding of rows as features, and the packed products, against naive loops in long double. */
+#include "check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST = 300, ROWS = 40 };
+
+/* ---- encoding ---- */
+
+typedef struct {
+    double row[MOST], probs[MOST], scale[MOST], unscale[MOST];
+    kl_center c;
+} center_of_rows;
+
+static void make_center(const kl_kernels *k, const double *x, int64_t n, int64_t K, kl_domain domain, center_of_rows *c)
+{
+    kl_rows rows = matrix(x, n, K, domain), alone = matrix(c->row, 1, K, domain);
+    kl_norm norms[ROWS];
+    kl_stats stats = {0};
+    int32_t zeros = 0;
+    double scratch[MOST];
+    memset(c->probs, 0, sizeof c->probs);
+    k->scan(&rows, 0, n, -1, norms, &zeros, scratch, &stats);
+    k->accumulate(&rows, norms, 0, n, c->probs, scratch, &stats);
+    for (int64_t i = 0; i < K; i++) {
+        c->probs[i] /= (double)n;
+        c->row[i] = domain == KL_PROBS ? c->probs[i] : log(c->probs[i]);
+    }
+    k->scan(&alone, 0, 1, -1, &c->c.norm, &zeros, scratch, &stats);
+    for (int64_t i = 0; i < K; i++) {
+        if (domain == KL_LOGITS) c->probs[i] = exp(c->row[i] - c->c.norm.a) / c->c.norm.b;
+        c->scale[i] = c->probs[i] > 0 ? 1 / sqrt(c->probs[i]) : 0;
+        c->unscale[i] = c->probs[i] > 0 ? 1 / c->scale[i] : 0;
+    }
+    c->c.row = c->row, c->c.probs = c->probs, c->c.scale = c->scale, c->c.unscale = c->unscale;
+}
+
+/* Features and offset of one row by their definitions; also what each feature's error may be. */
+static void expected_features(const double *x, int64_t K, kl_domain domain, kl_role role, const center_of_rows *c,
+                              long double *feature, long double *room, long double *offset, long double *spread)
+{
+    long double top = -INFINITY, sum = 0, p[MOST];
+    for (int64_t i = 0; i < K; i++) top = x[i] > top ? x[i] : top;
+    for (int64_t i = 0; i < K; i++) sum += p[i] = domain == KL_PROBS ? x[i] : expl(x[i] - top);
+    *offset = *spread = 0;
+    for (int64_t i = 0; i < K; i++) {
+        long double term;
+        const long double ci = c->probs[i], pi = p[i] / sum;
+        const int off = pi == 0 || ci == 0;
+        if (role == KL_MEAN) {
+            feature[i] = (pi - ci) * c->scale[i];
+            room[i] = (pi + ci) * c->scale[i];
+            term = pi > 0 ? pi * logl(pi / ci) - pi + ci : ci;
+        } else {
+            feature[i] = off ? 0 : logl(pi / ci) * c->unscale[i];
+            room[i] = off ? 0 : (1 + fabsl(logl(pi / ci))) * c->unscale[i];
+            term = off ? -ci : ci * logl(ci / pi) - ci + pi; /* G on the row's support, less what is missing */
+        }
+        *offset += term;
+        *spread += fabsl(term);
+    }
+}
+
+static void check_row(const kl_kernels *k, const kl_encode_args *a, const double *x, int64_t r, int64_t K, int domain,
+                      const center_of_rows *c)
+{
+    const int64_t base = r / a->width * a->width * K + r % a->width;
+    long double feature[MOST], room[MOST], offset, spread, norm2 = 0;
+    const double unit = a->single ? 0x1p-24 : 0;
+    int right = 1;
+    expected_features(x, K, domain, a->role, c, feature, room, &offset, &spread);
+    for (int64_t i = 0; i < K; i++) {
+        double got = a->single ? ((float *)a->features)[base + i * a->width] : ((double *)a->features)[base + i * a->width];
+        right &= fabsl(got - feature[i]) <= 3e-15L * room[i] + 1.01L * unit * fabsl(feature[i]);
+        norm2 += feature[i] * feature[i];
+    }
+    CHECK(right, "%s: features, role %d, single %d, row %ld, %ld bins", k->name, a->role, a->single, (long)r, (long)K);
+    double got = a->single ? ((float *)a->offset)[r] : ((double *)a->offset)[r];
+    CHECK(fabsl(got - offset) <= 1e-15L * (1 + 10 * spread) + unit * fabsl(offset), "%s: offset %.17g, not %.17Lg, role %d, %ld bins",
+          k->name, got, offset, a->role, (long)K);
+    double norm = a->single ? ((float *)a->norm)[r] : ((double *)a->norm)[r];
+    long double exact = sqrtl(norm2) * a->norm_factor;
+    CHECK(norm >= exact * (1 - 1e-13L) - 2e-15L && norm <= exact * 1.000001L + 2e-15L, "%s: norm %.17g, not %.17Lg", k->name,
+          norm, exact); /* a row equal to the centre is all rounding */
+    double slack = a->single ? ((float *)a->slack)[r] : ((double *)a->slack)[r];
+    CHECK(slack >= a->slack_factor * fabsl(offset) * (1 - 1e-6L) && slack >= a->slack_floor, "%s: slack %g", k->name, slack);
+    if (!a->support) return;
+    const double empty = domain == KL_PROBS ? 0 : -INFINITY;
+    const int64_t words = (K + 63) / 64;
+    int same = 1;
+    for (int64_t i = 0; i < words * 64; i++)
+        same &= (int)(a->support[r * words + i / 64] >> i % 64 & 1) == (i < K && x[i] != empty);
+    CHECK(same, "%s: support of row %ld, %ld bins", k->name, (long)r, (long)K);
+}
+
+static void test_encode(const kl_kernels *k, int64_t K, int64_t n, kl_domain domain, kl_role role, int single, side s,
+                        region *r)
+{
+    static center_of_rows c;
+    const int64_t width = role == KL_MEAN ? (single ? k->mr32 : k->mr64) : (single ? k->nr32 : k->nr64);
+    const int64_t padded = (n + width - 1) / width * width, words = (K + 63) / 64;
+    const size_t size = single ? 4 : 8;
+    double *x = place(r[0], (size_t)(n * K) * 8, s);
+    for (int64_t i = 0; i < n * K; i++) {
+        x[i] = domain == KL_PROBS ? exp(uniform(-5, 0)) : uniform(-5, 1);
+        if (i % K && random_bits() % 4 == 0) x[i] = domain == KL_PROBS ? 0 : -INFINITY;
+    }
+    kl_rows rows = matrix(x, n, K, domain);
+    kl_norm norms[ROWS];
+    kl_stats stats = {0};
+    int32_t zeros = 0;
+    double *scratch = place(r[1], (size_t)K * 8 * 2, s);
+    make_center(k, x, n, K, domain, &c);
+    k->scan(&rows, 0, n, -1, norms, &zeros, scratch, &stats);
+    kl_encode_args a = {
+        .rows = &rows, .norms = norms, .center = &c.c, .begin = 0, .end = n, .role = role, .single = single,
+        .width = (int32_t)width, .norm_factor = 1.5, .slack_factor = 1e-3, .slack_floor = 1e-20, .scratch = scratch,
+        .features = place(r[2], (size_t)(padded * K) * size, s), .offset = place(r[3], (size_t)padded * size, s),
+        .norm = place(r[4], (size_t)padded * size, s), .slack = place(r[5], (size_t)padded * size, s),
+        .support = place(r[6], (size_t)(n * words) * 8, s),
+    };
+    k->encode(&a, &stats);
+    CHECK(stats.isa_ran == k->bit, "%s: encode ran %u", k->name, stats.isa_ran);
+    for (int64_t i = 0; i < n; i++) check_row(k, &a, x + i * K, i, K, domain, &c);
+    int empty = 1;
+    for (int64_t i = n; i < padded; i++) {
+        const int64_t base = i / width * width * K + i % width;
+        for (int64_t b = 0; b < K; b++)
+            empty &= (single ? ((float *)a.features)[base + b * width] : ((double *)a.features)[base + b * width]) == 0;
+        empty &= (single ? ((float *)a.offset)[i] : ((double *)a.offset)[i]) == INFINITY;
+    }
+    CHECK(empty, "%s: padding, %ld rows", k->name, (long)n);
+}
+
+void test_encoding(const kl_kernels *k)
+{
+    region r[7] = {region_new(8 * ROWS * MOST), region_new(8 * 4 * MOST), region_new(8 * 64 * MOST), region_new(8 * 64),
+                   region_new(8 * 64), region_new(8 * 64), region_new(8 * ROWS * 8)};
+    const int64_t counts[] = {1, 2, 5, 12, 33};
+    for (int l = 1; l < n_lengths; l++)
+        for (int i = 0; i < 5; i++)
+            for (int form = 0; form < 16; form++)
+                test_encode(k, lengths[l], counts[i], form & 1 ? KL_LOGITS : KL_PROBS, form & 2 ? KL_NATURAL : KL_MEAN,
+                            form >> 2 & 1, form & 8 ? AT_END : AT_START, r);
+}
+
+/* ---- products ---- */
+
+static double get(const void *x, int64_t i, int single) { return single ? ((float *)x)[i] : ((double *)x)[i]; }
+static void set(void *x, int64_t i, int single, double value)
+{
+    if (single) ((float *)x)[i] = (float)value;
+    else ((double *)x)[i] = value;
+}
+
+typedef struct {
+    kl_product_args a;
+    int64_t mr, nr, rows, cols; /* padded */
+    int single;
+} problem;
+
+enum { NAN_ROW = 1, INFINITE_ROW = 2 };
+
+/* A product whose values lie about 0.1 to 4, bounds about as large as accept * value. */
+static problem make_product(const kl_kernels *k, int single, int64_t n, int64_t m, int64_t K, side s, region *r, int kind)
+{
+    problem p = {.mr = single ? k->mr32 : k->mr64, .nr = single ? k->nr32 : k->nr64, .single = single};
+    const size_t size = single ? 4 : 8;
+    p.rows = (n + p.mr - 1) / p.mr * p.mr, p.cols = (m + p.nr - 1) / p.nr * p.nr;
+    void *left = place(r[0], (size_t)(p.rows * K) * size, s), *right = place(r[1], (size_t)(p.cols * K) * size, s);
+    void *row[4], *col[3];
+    for (int i = 0; i < 4; i++) row[i] = place(r[2 + i], (size_t)p.rows * size, s);
+    for (int i = 0; i < 3; i++) col[i] = place(r[6 + i], (size_t)p.cols * size, s);
+    for (int64_t i = 0; i < p.rows * K; i++) set(left, i, single, uniform(-1, 1));
+    for (int64_t i = 0; i < p.cols * K; i++) set(right, i, single, uniform(-1, 1));
+    for (int64_t i = 0; i < p.rows; i++) {
+        set(row[0], i, single, uniform(0, 2) + sqrt((double)K));
+        set(row[1], i, single, uniform(0, 0.02));
+        set(row[2], i, single, uniform(0, 0.02));
+        set(row[3], i, single, i < n ? uniform(0.5, 1.5) * sqrt((double)K) : -INFINITY);
+    }
+    for (int64_t i = 0; i < p.cols; i++) {
+        set(col[0], i, single, i < m ? uniform(0, 1) : INFINITY);
+        set(col[1], i, single, uniform(0, 1));
+        set(col[2], i, single, uniform(0, 0.01));
+    }
+    const int64_t bad = (n - 1) / p.mr * p.mr * K + (n - 1) % p.mr; /* the last row's first feature */
+    if (kind == NAN_ROW && K) set(left, bad, single, NAN), set(row[1], n - 1, single, NAN);
+    if (kind == INFINITE_ROW) set(row[0], n - 1, single, INFINITY), set(row[2], n - 1, single, INFINITY);
+    p.a = (kl_product_args){
+        .left = left, .right = right, .row_offset = row[0], .row_norm = row[1], .row_slack = row[2], .threshold = row[3],
+        .col_offset = col[0], .col_norm = col[1], .col_slack = col[2], .K = K, .rows = n, .cols = m, .accept = 0.01,
+        .doubts = place(r[9], (size_t)(p.rows * p.cols) * 4, s), .hit_value = place(r[10], (size_t)(p.rows * p.cols) * size, s),
+        .hit_bound = place(r[11], (size_t)(p.rows * p.cols) * size, s),
+    };
+    return p;
+}
+
+static long double naive(const problem *p, int64_t i, int64_t j)
+{
+    const int64_t K = p->a.K;
+    long double sum = (long double)get(p->a.row_offset, i, p->single) + get(p->a.col_offset, j, p->single);
+    for (int64_t k = 0; k < K; k++)
+        sum -= (long double)get(p->a.left, i / p->mr * p->mr * K + i % p->mr + k * p->mr, p->single)
+             * get(p->a.right, j / p->nr * p->nr * K + j % p->nr + k * p->nr, p->single);
+    return sum;
+}
+
+static long double bound_of(const problem *p, int64_t i, int64_t j)
+{
+    return (long double)get(p->a.row_norm, i, p->single) * get(p->a.col_norm, j, p->single)
+         + get(p->a.row_slack, i, p->single) + get(p->a.col_slack, j, p->single);
+}
+
+/* listed[i * m + j]: how often the entry is on the list; returns whether all are inside the block. */
+static int mark(const problem *p, uint8_t *listed)
+{
+    int inside = p->a.n_doubts >= 0 && p->a.n_doubts <= p->a.rows * p->a.cols;
+    memset(listed, 0, (size_t)(p->a.rows * p->a.cols));
+    for (int64_t t = 0; inside && t < p->a.n_doubts; t++) {
+        int64_t i = p->a.doubts[t] >> 16, j = p->a.doubts[t] & 0xffff;
+        inside &= i < p->a.rows && j < p->a.cols;
+        if (inside) listed[i * p->a.cols + j]++;
+    }
+    return inside;
+}
+
+static void check_dense(const kl_kernels *k, problem *p, side s, region output, uint8_t *listed)
+{
+    const int64_t n = p->a.rows, m = p->a.cols, K = p->a.K, stride = m + 3;
+    const size_t size = p->single ? 4 : 8;
+    const double unit = p->single ? 0x1p-24 : 0x1p-53;
+    kl_stats stats = {0};
+    p->a.out = place(output, (size_t)((n - 1) * stride + m) * size, s);
+    p->a.out_stride = stride;
+    for (int64_t t = 0; t < (n - 1) * stride + m; t++) set(p->a.out, t, p->single, -77);
+    (p->single ? k->dense32 : k->dense64)(&p->a, &stats);
+    CHECK(stats.isa_ran == k->bit, "%s: dense ran %u", k->name, stats.isa_ran);
+    CHECK(mark(p, listed), "%s: doubts outside of %ld x %ld", k->name, (long)n, (long)m);
+    int values = 1, between = 1, doubts = 1;
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t j = m; j < stride && i < n - 1; j++) between &= get(p->a.out, i * stride + j, p->single) == -77;
+        for (int64_t j = 0; j < m; j++) {
+            const double got = get(p->a.out, i * stride + j, p->single);
+            const long double value = naive(p, i, j), bound = bound_of(p, i, j);
+            if (value != value) { /* always in doubt */
+                values &= got != got;
+                doubts &= listed[i * m + j] == 1;
+                continue;
+            }
+            values &= isinf(value) ? got == value : fabsl(got - value) <= 2 * unit * ((double)K + 4) * (2 + sqrtl((long double)K));
+            if (0.01L * got > bound * (1 + 64 * unit)) doubts &= listed[i * m + j] == 0;
+            if (0.01L * got < bound * (1 - 64 * unit)) doubts &= listed[i * m + j] == 1;
+        }
+    }
+    CHECK(values, "%s: dense values, single %d, %ld x %ld x %ld", k->name, p->single, (long)n, (long)m, (long)K);
+    CHECK(between, "%s: dense wrote between the rows, %ld x %ld", k->name, (long)n, (long)m);
+    CHECK(doubts, "%s: dense doubts, single %d, %ld x %ld x %ld", k->name, p->single, (long)n, (long)m, (long)K);
+}
+
+static void check_screen(const kl_kernels *k, problem *p, uint8_t *listed)
+{
+    const int64_t n = p->a.rows, m = p->a.cols, stride = m + 3;
+    const double unit = p->single ? 0x1p-24 : 0x1p-53;
+    kl_stats stats = {0};
+    (p->single ? k->screen32 : k->screen64)(&p->a, &stats);
+    CHECK(stats.isa_ran == k->bit, "%s: screen ran %u", k->name, stats.isa_ran);
+    CHECK(mark(p, listed), "%s: hits outside of %ld x %ld", k->name, (long)n, (long)m);
+    int hits = 1, numbers = 1;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < m; j++) {
+            const double value = get(p->a.out, i * stride + j, p->single), threshold = get(p->a.threshold, i, p->single);
+            const long double low = value - bound_of(p, i, j);
+            if (low <= threshold - 16 * unit * fabs(value)) hits &= listed[i * m + j] == 1;
+            if (low > threshold + 16 * unit * fabs(value)) hits &= listed[i * m + j] == 0;
+        }
+    for (int64_t t = 0; t < p->a.n_doubts; t++) {
+        const int64_t i = p->a.doubts[t] >> 16, j = p->a.doubts[t] & 0xffff;
+        numbers &= get(p->a.hit_value, t, p->single) == get(p->a.out, i * stride + j, p->single);
+        numbers &= close_to(get(p->a.hit_bound, t, p->single), bound_of(p, i, j), 4 * unit);
+    }
+    CHECK(hits, "%s: screen hits, single %d, %ld x %ld x %ld", k->name, p->single, (long)n, (long)m, (long)p->a.K);
+    CHECK(numbers, "%s: screen values and bounds, single %d", k->name, p->single);
+}
+
+void test_products(const kl_kernels *k)
+{
+    static uint8_t listed[64 * 128];
+    const int64_t bins[] = {1, 2, 7, 64, 255, 256, 257, 600};
+    region r[12], output = region_new(8 * 64 * 128);
+    for (int i = 0; i < 12; i++) r[i] = region_new(i < 2 ? 8 * 128 * 600 : i < 9 ? 8 * 128 : 8 * 64 * 128);
+    for (int single = 0; single < 2; single++) {
+        const int64_t mr = single ? k->mr32 : k->mr64, nr = single ? k->nr32 : k->nr64;
+        const int64_t rows[] = {1, mr - 1, mr, mr + 1, 2 * mr + 3}, cols[] = {1, nr - 1, nr, nr + 1, 2 * nr + 5};
+        for (int form = 0; form < 5 * 5 * 8 * 2; form++) {
+            const int64_t n = rows[form % 5], m = cols[form / 5 % 5], K = bins[form / 25 % 8];
+            if (n < 1 || m < 1) continue;
+            side s = form / 200 ? AT_START : AT_END;
+            for (int kind = 0; kind < (K < 60 ? 3 : 1); kind++) {
+                problem p = make_product(k, single, n, m, K, s, r, kind);
+                check_dense(k, &p, s, output, listed);
+                check_screen(k, &p, listed);
+            }
+        }
+    }
+}
