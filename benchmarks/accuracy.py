@@ -22,7 +22,7 @@ import scipy.stats
 import klfast as kl
 from klfast import _engine
 
-from .accuracy_cases import Batch, batches
+from .accuracy_cases import SAMPLE, Batch, batches
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "accuracy.md"
 DIRECT = {"probs": 2e-15, "logits": 4e-15}
@@ -205,7 +205,7 @@ def measure_peers(data: list[Batch]) -> dict[tuple[str, str], list[Score]]:
     """{(function, library): scores}. Everything in float64; samples stored in float32 also in float32."""
     scores = defaultdict(list)
     for batch in data:
-        types = [np.float64] + [np.float32] * (batch.storage == "float32" and not batch.stratum.endswith("narrow"))
+        types = [np.float64] + [np.float32] * (batch.storage == "float32" and batch.sampled)
         for dtype in types:
             P, Q = (np.ascontiguousarray(x, dtype) for x in batch.pairs)
             for (function, name), compute in peers(batch.domain).items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -52,8 +52,9 @@ class Batch:
     entropy: np.ndarray | None = None
     cross: np.ndarray | None = None
     grid: bool = False
-    near: bool | None = None
-    epsilon: int | None = field(default=None)  # the relative difference is 1e-epsilon
+    sampled: bool = False
+    near: bool | None = None  # None: as the stratum says
+    epsilon: int | None = None  # the relative difference is 1e-epsilon
 
     @cached_property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +144,7 @@ def _normalised(weights) -> np.ndarray:
 def _referenced(stratum, domain, storage, P, Q, **more) -> Batch:
     P, Q = P.astype(storage), Q.astype(storage)
     values = np.array([exact_values(p, q, domain) for p, q in zip(P, Q)])  # (pairs, 3, 2)
-    return Batch(stratum, domain, storage, P, Q, *values.transpose(1, 2, 0), **more)
+    return Batch(stratum, domain, storage, P, Q, *values.transpose(1, 2, 0), sampled=True, **more)
 
 
 def grids() -> Iterator[Batch]:

@@ -79,6 +79,20 @@ def small_bins(rng, n, m):
     return tuple(normal_form(10 ** rng.uniform(-300, 0, (size, 12))) for size in (n, m))
 
 
+def scales(rng, n, m):
+    """Rows whose sums lie anywhere from subnormal numbers to 1e300."""
+    p, q = dirichlet(1.0, 8)(rng, n, m)
+    return p * 10 ** rng.uniform(-316, 300, (n, 1)), q * 10 ** rng.uniform(-316, 300, (m, 1))
+
+
+def a_subnormal_row(rng, n, m):
+    """Ordinary rows, and one in the middle whose sum is a subnormal number."""
+    p, q = dirichlet(1.0, 8)(rng, n, m)
+    p[n // 2] *= 1e-310
+    q[m // 2] *= 1e-310
+    return p, q
+
+
 def subnormal_bins(rng, n, m):
     """References whose mass in a bin is lost in their mean, 5e-324 / m."""
     p, q = dirichlet(1.0, 5)(rng, n, m)
@@ -93,7 +107,7 @@ PROBS = {
     **{f"cloud-1e-{e}": cloud(10.0**-e) for e in (1, 2, 3, 4, 5, 6, 7, 8)},
     "five-clouds-1e-2": five_clouds(1e-2), "five-clouds-1e-6": five_clouds(1e-6), "duplicates": duplicates,
     "proportional": proportional, "near-ties": near_ties, "zero-ridden": zero_ridden, "one-hot": one_hot,
-    "small-bins": small_bins, "subnormal-bins": subnormal_bins,
+    "small-bins": small_bins, "subnormal-bins": subnormal_bins, "scales": scales, "a-subnormal-row": a_subnormal_row,
 }
 
 

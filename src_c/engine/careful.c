@@ -42,14 +42,22 @@ static int64_t largest(const double *x, int64_t K)
     return best;
 }
 
-/* p log(p/q) - p + q for d = p - q; p, q > 0. */
-static double term(double p, double q, double d)
+/* p log(p/q) - p + q for d = p - q. `log_ratio` is log(p/q), for where p and q are far apart. */
+static double term(double p, double q, double d, double log_ratio)
 {
     double v = d / (p + q);
-    if (fabs(v) > 1.0 / 3) return p * (log(p) - log(q)) - d;
+    if (!(fabs(v) <= 1.0 / 3)) return p * log_ratio - d;
     double w = v * v, power = w, s = 0;
     for (int n = 3; n < 40; n += 2, power *= w) s += power / n; /* 9^-19 is far below an ulp */
     return v * d + 2 * p * v * s;
+}
+
+/* log(c * 2^e * p/q) for any positive doubles: mantissas and exponents apart. */
+static double log_quotient(double c, int e, double p, double q)
+{
+    int ep, eq;
+    double mantissas = c * frexp(p, &ep) / frexp(q, &eq);
+    return (ep - eq + e) * 0x1.62e42fefa39efp-1 + log(mantissas);
 }
 
 double kl_careful_probs(const double *p, const double *q, int64_t K)
@@ -66,10 +74,31 @@ double kl_careful_probs(const double *p, const double *q, int64_t K)
         double pk = ldexp(p[k], -ep), qk = ldexp(q[k], -eq);
         double high = c.high * pk, low = fma(c.high, pk, -high) + c.low * pk;
         double d = (high - qk) + low;
-        g = dd_add(g, high > 0 && qk > 0 ? term(high, qk, d) : qk);
+        if (p[k] > 0) g = dd_add(g, term(high, qk, d, log_quotient(c.high, eq - ep, p[k], q[k])));
+        else g = dd_add(g, qk);
     }
     double kl = g.high / sq.high;
     return kl > 0 ? kl : 0x1p-1074; /* different, yet closer than the least double */
+}
+
+/* Logits whose differences may overflow: quarters of them, in the textbook form. Nothing small can come of it that
+ * is not exact: weights are 0, 1 or shares of equal logits. */
+#define HUGE_LOGIT 0x1p1000
+
+static double huge_logits(const double *a, double a_max, const double *b, double b_max, int64_t K)
+{
+    double sa = 0, sb = 0, kl = 0, off = 0;
+    for (int64_t k = 0; k < K; k++) {
+        sa += exp(a[k] - a_max);
+        sb += exp(b[k] - b_max);
+    }
+    for (int64_t k = 0; k < K; k++) {
+        double p = exp(a[k] - a_max) / sa;
+        if (p == 0) off += exp(b[k] - b_max) / sb;
+        else kl += p * (((a[k] / 4 - a_max / 4) - (b[k] / 4 - b_max / 4)) + log(sb / sa) / 4);
+    }
+    if (kl < 0.01) return off > 0 ? off + kl : (kl > 0 ? 4 * kl : 0x1p-1074);
+    return 4 * kl;
 }
 
 /* Nearly equal logits: with delta = a - b, exact up to a shift, and dbar its mean under p,
@@ -80,6 +109,8 @@ double kl_careful_logits(const double *a, const double *b, int64_t K)
     if (!memcmp(a, b, (size_t)K * sizeof *a) || kl_rows_same(KL_LOGITS, a, b, K)) return 0;
     int64_t r = largest(a, K);
     double b_max = b[largest(b, K)], sum = 0, mean = 0;
+    for (int64_t k = 0; k < K; k++)
+        if (fabs(a[k]) > HUGE_LOGIT || fabs(b[k]) > HUGE_LOGIT) return huge_logits(a, a[r], b, b_max, K);
     dd zero = two_sum(a[r], -b[r]);
     for (int64_t k = 0; k < K; k++) {
         if (a[k] == -INFINITY) continue;

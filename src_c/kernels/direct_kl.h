@@ -87,11 +87,15 @@ static double kl_direct_probs(const double *p, kl_norm p_norm, const double *q, 
  * log(S/p_r) = -log1p(-rest/S), rest being the sum of the other bins. */
 static double kl_entropy_probs(const double *p, kl_norm norm, int64_t K)
 {
-    const double total = norm.a;
+    /* Sums near the ends of the exponent range are brought to [1/2, 1) by two exact factors. */
+    int exponent = 0;
+    if (!(norm.a > 0x1p-400 && norm.a < 0x1p400)) frexp(norm.a, &exponent);
+    const double first = ldexp(1, -exponent / 2), second = ldexp(1, -exponent - -exponent / 2);
+    const double total = norm.a * first * second;
     int64_t major = -1;
-    double rest = 0, buffer[KL_LANES];
+    double buffer[KL_LANES];
     for (int64_t k = 0; k < K; k++)
-        if (p[k] > 0.5 * total) major = k;
+        if (p[k] > 0.5 * norm.a) major = k;
     kl_sum h = kl_sum_zero(), others = kl_sum_zero();
     const int64_t whole = K - K % KL_LANES;
     const vf64 inverse = kl_set_f64(1 / total * KL_UP);
@@ -103,7 +107,7 @@ static double kl_entropy_probs(const double *p, kl_norm norm, int64_t K)
             memcpy(without, x, sizeof without);
             if (major >= k && major < k + KL_LANES) without[major - k] = 0;
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-                vf64 pk = kl_load_f64(without + j * KL_W64), pn = pk * inverse;
+                vf64 pk = kl_load_f64(without + j * KL_W64) * first * second, pn = pk * inverse;
                 vf64 unit = kl_set_f64(KL_UP);
                 vf64 log_inverse = kl_log_value(kl_log_reduce(unit, pn, unit - pn));
                 terms.v[j] += kl_select(pn == 0, (vf64){0}, pn * log_inverse);
@@ -113,8 +117,8 @@ static double kl_entropy_probs(const double *p, kl_norm norm, int64_t K)
         kl_sum_add(&h, &terms);
         kl_sum_add(&others, &minor);
     }
-    rest = kl_sum_total(&others) / total;
+    const double rest = kl_sum_total(&others) / total;
     double value = kl_sum_total(&h) / KL_UP;
-    if (major >= 0) value -= p[major] / total * log1p(-rest);
+    if (major >= 0) value -= p[major] / norm.a * log1p(-rest);
     return value;
 }

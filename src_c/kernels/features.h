@@ -6,7 +6,8 @@
  *
  * Each feature carries a small *relative* error, up to an error common to the whole row (that of 1/S
  * or of the softmax's normaliser) whose effect on the sum is of second order. `spread` is what the
- * certificate must allow for: the sum of the absolute values that made the offset.
+ * certificate must allow for: the sum of the absolute values that made the offset; infinite, so that every pair
+ * goes to the direct kernel, for rows whose probabilities float64 cannot hold.
  */
 typedef struct { double offset, spread, norm2; } kl_feature_row;
 
@@ -16,6 +17,7 @@ typedef struct { const double *row, *center_row, *probs, *scale; double *out; } 
 typedef struct {
     kl_lanes g, squares, missing;
     vi64 unsupported; /* a mean row has mass where the centre has none */
+    vf64 least;       /* of the nonzero probabilities, scaled by 2^64  */
 } kl_feature_sums;
 
 /* log(p/q) of nearly any p, q > 0 scaled by 2^64, and g(p, q) up to that scale. With roles exchanged the
@@ -34,6 +36,7 @@ KL_INLINE void kl_mean_probs_bins(kl_feature_sums *s, kl_feature_bins b, int64_t
         vf64 pk = kl_load_f64(b.row + k), c = kl_load_f64(b.probs + k) * KL_UP;
         vf64 difference = kl_fma_exact(pk, inverse, -c);
         kl_log_reduced r = kl_log_reduce(pk * inverse, c, difference);
+        s->least = KL_MIN_F64(kl_select(pk == 0, kl_set_f64(1), pk * inverse), s->least);
         kl_store_f64(e + k, r.e);
         kl_store_f64(v + k, r.v);
         kl_store_f64(d + k, difference);
@@ -58,6 +61,7 @@ KL_INLINE void kl_natural_probs_bins(kl_feature_sums *s, kl_feature_bins b, int6
         vf64 qk = kl_load_f64(b.row + k), c = kl_load_f64(b.probs + k) * KL_UP;
         vf64 difference = kl_fma_exact(qk, inverse, -c);
         kl_log_reduced r = kl_log_reduce(qk * inverse, c, difference);
+        s->least = KL_MIN_F64(kl_select(qk == 0, kl_set_f64(1), qk * inverse), s->least);
         kl_store_f64(e + k, r.e);
         kl_store_f64(v + k, r.v);
         kl_store_f64(d + k, difference);
@@ -113,9 +117,13 @@ static kl_feature_row kl_features(int32_t domain, int32_t role, const double *ro
     const int mean = role == KL_MEAN, probs = domain == KL_PROBS;
     const double up = probs ? KL_UP : 1, empty = probs ? 0 : -INFINITY, inverse = up / norm.a;
     const double *scale = mean ? center->scale : center->unscale;
+    if (probs && !(norm.a > 0x1p-900 && norm.a < 0x1p900)) {
+        memset(out, 0, (size_t)K * sizeof *out);
+        return (kl_feature_row){0, INFINITY, 0};
+    }
     const kl_logit_pair pair = kl_logit_pair_of(norm, center->norm);
     kl_sum g = kl_sum_zero();
-    kl_feature_sums s = {.squares = kl_lanes_zero(), .missing = kl_lanes_zero()};
+    kl_feature_sums s = {.squares = kl_lanes_zero(), .missing = kl_lanes_zero(), .least = kl_set_f64(1)};
     double tails[5][KL_LANES];
     for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
         const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK, whole = n - n % KL_LANES;
@@ -137,5 +145,6 @@ static kl_feature_row kl_features(int32_t domain, int32_t role, const double *ro
     const double total = kl_sum_total(&g) / up, missing = kl_lanes_total(&s.missing) / up;
     const double norm2 = kl_lanes_total(&s.squares);
     if (mean && KL_BITS_F64(s.unsupported)) return (kl_feature_row){INFINITY, INFINITY, norm2};
-    return (kl_feature_row){total - missing, total + missing, norm2};
+    const int lost = KL_BITS_F64(s.least < 0x1p-950) || !(norm2 <= 0x1p1000); /* also: huge logits */
+    return (kl_feature_row){lost ? 0 : total - missing, lost ? INFINITY : total + missing, lost ? 0 : norm2};
 }

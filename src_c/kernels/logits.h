@@ -3,7 +3,8 @@
  * With L = log(pbar/qbar) and gamma(x) = e^x - 1 - x >= 0,
  *     KL = sum pbar * gamma(-L),        and   pbar * e^-L = qbar,
  * so that terms with |L| > 1 are (qbar - pbar) + pbar * L: nothing overflows, nothing cancels. An error
- * eta common to all L (the rounding of the normalisers) changes the sum by eta^2 / 2 only.
+ * eta common to all L (the rounding of the normalisers) adds e^-eta - 1 + eta to the sum, and shows in
+ * D = sum pbar * (e^-L - 1) = e^-eta - 1: the sum plus log1pmx(D), log1pmx(x) = log(1+x) - x, is KL.
  * Differences of logits are taken exactly (TwoDiff), which makes the answer independent of a shift.
  */
 
@@ -133,10 +134,11 @@ static double kl_direct_logits(const double *a, kl_norm a_norm, const double *b,
     const kl_logit_pair c = kl_logit_pair_of(a_norm, b_norm);
     const vf64 masked_below = kl_set_f64(-0x1.fffffffffffffp1023);
     kl_sum total = kl_sum_zero();
+    kl_lanes excess = kl_lanes_zero();
     vi64 unsupported = {0};
     double a_tail[KL_LANES], b_tail[KL_LANES];
     for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
-        kl_lanes block = kl_lanes_zero();
+        kl_lanes block = kl_lanes_zero(), block_excess = kl_lanes_zero();
         for (int64_t k = begin; k < K && k < begin + KL_SUM_BLOCK; k += KL_LANES) {
             int whole = k + KL_LANES <= K;
             const double *x = whole ? a + k : kl_tail(a, k, K, -INFINITY, a_tail);
@@ -152,13 +154,17 @@ static double kl_direct_logits(const double *a, kl_norm a_norm, const double *b,
                 vf64 close = p * kl_gamma_near(-L);
                 vf64 far = KL_FMA_F64(p, L, q - p);
                 block.v[j] += kl_select(no_p, q, kl_select(near, close, far));
+                block_excess.v[j] += kl_select(no_p, q, kl_select(near, KL_FMA_F64(-p, L, close), q - p));
             }
         }
         kl_sum_add(&total, &block);
+        KL_UNROLL for (int j = 0; j < KL_NV; j++) excess.v[j] += block_excess.v[j];
     }
     if (KL_BITS_F64(unsupported)) return INFINITY;
-    double kl = kl_sum_total(&total);
-    return kl < 0x1p-100 ? kl_careful_logits(a, b, K) : kl;
+    double d = kl_lanes_total(&excess);
+    double kl = kl_sum_total(&total) - d * d * (0.5 - d * 0x1.5555555555555p-2);
+    /* Not a number: logits beyond half of the range of double. */
+    return kl >= 0x1p-100 ? kl : kl_careful_logits(a, b, K);
 }
 
 /* H = sum pbar * (log S + max - a): nonnegative terms, the largest bin's by log1p. */
@@ -171,8 +177,9 @@ static double kl_entropy_logits(const double *a, kl_norm norm, int64_t K)
     for (int64_t k = 0; k < K; k++)
         if (k != major && a[k] != -INFINITY) rest += exp(a[k] - norm.a);
     log_sum = log1p(rest); /* the largest weight is e^0 = 1 */
-    for (int64_t k = 0; k < K; k++)
-        if (k != major && a[k] != -INFINITY)
-            sum += exp(a[k] - norm.a) * ((norm.a - a[k]) + log_sum);
+    for (int64_t k = 0; k < K; k++) {
+        const double weight = k == major ? 0 : exp(a[k] - norm.a);
+        if (weight > 0) sum += weight * ((norm.a - a[k]) + log_sum);
+    }
     return (sum + log_sum) / (1 + rest);
 }

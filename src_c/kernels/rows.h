@@ -54,7 +54,10 @@ static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t beg
     for (int64_t i = begin; i < end; i++) {
         const double *row = kl_read(rows, i, scratch);
         const int probs = rows->domain == KL_PROBS;
-        const vf64 weight = kl_set_f64(probs ? 1 / norms[i].a : 1 / norms[i].b);
+        int exponent; /* 1 / sum in two factors, which neither over- nor underflow */
+        frexp(norms[i].a, &exponent);
+        const vf64 half = kl_set_f64(probs ? ldexp(1, -exponent / 2) : 1);
+        const vf64 weight = kl_set_f64(1 / (probs ? norms[i].a * half[0] : norms[i].b));
         const vf64 max = kl_set_f64(norms[i].a);
         double buffer[KL_LANES], out[KL_LANES];
         for (int64_t k = 0; k < K; k += KL_LANES) {
@@ -65,7 +68,7 @@ static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t beg
                 vf64 v = kl_load_f64(x + j * KL_W64), s = kl_load_f64(out + j * KL_W64);
                 vi64 empty = probs ? v == 0 : v < -0x1.fffffffffffffp1023;
                 if (!probs) v = kl_softmax_weight(v, max);
-                v = kl_select(empty, (vf64){0}, v * weight + KL_LEAST_MASS);
+                v = kl_select(empty, (vf64){0}, v * half * weight + KL_LEAST_MASS);
                 kl_store_f64(out + j * KL_W64, s + v);
             }
             memcpy(sum + k, out, sizeof *out * (size_t)(whole ? KL_LANES : K - k));

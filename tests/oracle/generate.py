@@ -1,7 +1,7 @@
 """Writes table.npz: the rows of strata.py with their KL, reverse KL and entropy to 106 bits.
 
     python tests/oracle/generate.py            keeps the values of the long rows (15 seconds)
-    python tests/oracle/generate.py --long     computes them again, too (an hour)
+    python tests/oracle/generate.py --long     computes them again, too (half an hour)
 
 Every value is computed by two independent formulas, which must agree to 33 digits: the one of
 klfast.reference (logarithms of normalised rows, a sum of nonnegative terms) and the one below (moments of

@@ -1,0 +1,250 @@
+"""Renders docs/accuracy.md from the scores of benchmarks/accuracy.py."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+import klfast as kl
+
+from .accuracy import DIRECT, OUTCOMES, PAIRWISE, SAMPLE, Batch, Figures, Score, limit
+from .accuracy_cases import KINDS
+from .report import cpu_model
+
+LIBRARIES = ("numpy", "scipy", "torch", "numkong", "simsimd", "mpmath")
+DIRECT_FUNCTIONS = ("rowwise", "entropy", "cross-entropy")
+
+INTRODUCTION = """\
+*{header}*
+
+Written by `python -m benchmarks.accuracy`. Errors are relative to the exact value of the floats that are given, rows
+exactly normalised.
+
+**References.** {oracle:,} pairs of the tests' oracle (`tests/oracle`: committed values), {samples:,} pairs sampled here
+and {grid:,} pairs of the grids of `tests/clouds.py`; the latter two computed on the spot with mpmath at 100 digits, by
+two formulas that agree to 33 digits (moments of the rows as given; a sum of p log(p/q) - p + q over normalised rows).
+Values below 1e-304 (float32 results: below 1.2e-38) are judged as if they were that large.
+
+**Figures.** A cell reads `largest / p99.9 / RMS`; below 1,000 values, where p99.9 would be the largest, `largest / RMS`;
+`–`: no value to judge, `exact`: all are right to the bit. Behind it the number of outcomes that no tolerance excuses:
+{outcomes}. Errors are taken over finite positive exact values with finite answers, negative ones included.
+
+**Kinds.** Nearly equal: {near}. Edge cases: rows with empty bins, subnormal numbers, masses over hundreds of orders of
+magnitude, logits beyond ±100. Well separated: all others.
+
+**What the others are given.** The same rows, in float64 ({native} sampled pairs also in float32). `scipy.stats.entropy`
+normalises by itself. For the others, rows whose sum is further than 1e-15 from 1 are divided by their float64 sum, as a
+user would; float32 rows are left as they are (sums within 1e-7 of 1), and functions that do not normalise inherit that.
+From logits, SciPy gets its own softmax; torch its own log_softmax. SciPy's `kl_div` sums p log(p/q) - p + q. NumKong
+and SimSIMD run on the kernels that they choose on this machine, and return float64."""
+
+
+def render(data: list[Batch], results, rivals, missed: list[str]) -> str:
+    """The whole report."""
+    best = next(iter(results))
+    parts = [
+        "# Accuracy", _introduction(data),
+        "## Summary", f"Largest relative error, and wrong outcomes; klfast on {best}.", _summary(results[best], rivals),
+        "## The contract", _contract(missed),
+        "## klfast, by function and instruction set",
+        "Each instruction set was forced, and its kernels proved to be those that ran; names joined by `=` gave the "
+        "same bits everywhere. `product` is `pairwise` with rtol just below 1: the product form uncorrected, unless it "
+        "could be off by a factor of 2. Functions ending in float32 return float32.", _functions(results),
+        "## klfast, row by row, by type of the input", "Results in float64.", _types(results),
+        "## klfast, row by row, by stratum", "Results in float64.", _direct_strata(results),
+        "## klfast, all pairs, by stratum",
+        "Pairs of the oracle and of the samples are the diagonals of such matrices. In brackets: the share of the pairs "
+        "of a grid that the direct kernel computed again.", _pairwise_strata(results),
+        "## Nearly equal rows, by relative difference",
+        "p = q (1 + ε u), u uniform in ±1, normalised; logits: a = b + ε u. Largest relative errors in float64; KL: the "
+        "median.", _differences(results[best], rivals, "probs"), _differences(results[best], rivals, "logits"),
+        "## Other libraries: KL of probabilities, by stratum", _rival_strata(rivals, "kl of probs", False),
+        "## Other libraries: KL of logits, by stratum", _rival_strata(rivals, "kl of logits", False),
+        "## Other libraries in float32: KL, by stratum", _rival_strata(rivals, "kl of probs", True),
+        _rival_strata(rivals, "kl of logits", True),
+        "## Other libraries: entropy and cross-entropy", _rival_functions(results[best], rivals)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _introduction(data: list[Batch]) -> str:
+    def pairs(chosen: Iterable[Batch]) -> int:
+        return sum(b.kl.shape[1] for b in chosen)
+
+    config = kl.show_config()
+    libraries = ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name)))
+    sampled = [b for b in data if b.sampled]
+    return INTRODUCTION.format(
+        header=f"{date.today()}; {cpu_model()}; klfast {config['version']}, Python {platform.python_version()}, {libraries}",
+        oracle=pairs(b for b in data if not b.sampled and not b.grid), samples=pairs(sampled),
+        grid=pairs(b for b in data if b.grid), native=f"{pairs(b for b in sampled if b.storage == 'float32'):,}",
+        near=_near_strata(data), outcomes="; ".join(f"`{name}` {what}" for name, what in OUTCOMES.items()))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _near_strata(data: list[Batch]) -> str:
+    names = dict.fromkeys(b.stratum for b in data if (b.kinds == KINDS[1]).any() and not b.stratum.endswith("long"))
+    return ", ".join(names) + ", and every second long row"
+
+
+# ---- cells and tables -------------------------------------------------------------------------------------------
+
+
+def number(x: float) -> str:
+    return "–" if np.isnan(x) else "exact" if x == 0 else f"{x:.1e}".replace("e-0", "e-").replace("e+0", "e+")
+
+
+def wrong(f: Figures) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in f.wrong.items() if count)
+
+
+def cell(f: Figures) -> str:
+    if f.n == 0:
+        return ""
+    three = [f.largest, f.p999, f.rms] if f.n >= SAMPLE else [f.largest, f.rms]
+    errors = number(f.largest) if not f.largest > 0 else " / ".join(map(number, three))
+    return f"{errors}; {wrong(f)}" if wrong(f) else errors
+
+
+def largest(f: Figures) -> str:
+    if f.n == 0:
+        return ""
+    return f"{number(f.largest)}; {wrong(f)}" if wrong(f) else number(f.largest)
+
+
+def table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    rows = [list(head), *map(list, lines)]
+    rows.insert(1, ["---"] * len(rows[0]))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def by(scores: Iterable[Score], key: Callable[[Batch], object]) -> dict:
+    """Scores grouped by a key of their batches, in order."""
+    groups: dict = {}
+    for s in scores:
+        groups.setdefault(key(s.batch), []).append(s)
+    return groups
+
+
+def stratum(batch: Batch) -> str:
+    return batch.stratum
+
+
+def of_domain(scores: Iterable[Score], domain: str) -> list[Score]:
+    return [s for s in scores if s.batch.domain == domain]
+
+
+# ---- klfast -----------------------------------------------------------------------------------------------------
+
+
+def _summary(functions, rivals) -> str:
+    lines = []
+    for domain in DIRECT:
+        for name in ("rowwise", "rowwise, float32", *list(PAIRWISE)[:2]):
+            lines.append(_summary_line(f"**klfast {name}**", domain, of_domain(functions[name], domain)))
+        lines += [_summary_line(library, domain, scores) for (function, library), scores in rivals.items()
+                  if function == f"kl of {domain}"]
+    return table(["KL by", "of", *KINDS], lines)
+
+
+def _summary_line(name, domain, scores) -> list[str]:
+    return [name, domain, *(largest(Figures.of(scores, kind)) for kind in KINDS)]
+
+
+def _contract(missed: list[str]) -> str:
+    promise = ("Direct values within 2e-15 (logits: 4e-15), float32 results rounded once more; all pairs within 1e-12 "
+               "(float32: 1e-4); never negative, -0.0 or NaN; 0 only for equal rows, inf only without support. ")
+    if not missed:
+        return promise + "**Met by every value on every instruction set.**"
+    return promise + f"**Missed in {len(missed)} places:**\n\n" + "\n".join(f"- {m.partition('; p = ')[0]}" for m in missed)
+
+
+def _functions(results) -> str:
+    lines = []
+    for isas, functions in results.items():
+        for function in sorted(functions, key=lambda f: (f.partition(",")[0] in PAIRWISE, list(functions).index(f))):
+            for domain in DIRECT:
+                f = Figures.of(of_domain(functions[function], domain))
+                promised = "" if function.startswith("product") else f"{limit(function, domain):.2g}"
+                lines.append([function, domain, isas, f"{f.n:,}", cell(f), promised])
+    return table(["function", "of", "instruction set", "n", "error", "promised"], lines)
+
+
+def _types(results) -> str:
+    lines = []
+    for isas, functions in results.items():
+        for (domain, storage), scores in by(functions["rowwise"], lambda b: (b.domain, b.storage)).items():
+            f = Figures.of(scores)
+            lines.append([domain, storage, isas, f"{f.n:,}", cell(f)])
+    return table(["of", "type", "instruction set", "n", "rowwise"], sorted(lines, key=lambda line: line[0], reverse=True))
+
+
+def _direct_strata(results) -> str:
+    groups = {(isas, f): by(functions[f], stratum) for isas, functions in results.items() for f in DIRECT_FUNCTIONS}
+    lines = []
+    for name in groups[next(iter(results)), "rowwise"]:
+        for isas in results:
+            figures = [Figures.of(groups[isas, f].get(name, [])) for f in DIRECT_FUNCTIONS]
+            lines.append([name, f"{figures[0].n:,}", isas, *map(cell, figures)])
+    return table(["stratum", "n", "instruction set", *DIRECT_FUNCTIONS], lines)
+
+
+def _pairwise_strata(results) -> str:
+    groups = {(isas, f): by(functions[f], stratum) for isas, functions in results.items() for f in PAIRWISE}
+    lines = []
+    for name in groups[next(iter(results)), "pairwise"]:
+        for isas in results:
+            scores = [groups[isas, f][name] for f in PAIRWISE]
+            lines.append([name, f"{Figures.of(scores[0]).n:,}", isas, *(cell(Figures.of(s)) + _share(s) for s in scores)])
+    return table(["stratum", "n", "instruction set", *PAIRWISE], lines)
+
+
+def _share(scores: list[Score]) -> str:
+    share = scores[0].recomputed
+    return "" if share is None else f" ({share:.2g})" if 0 < share < 0.01 else f" ({share:.0%})"
+
+
+# ---- other libraries --------------------------------------------------------------------------------------------
+
+
+def _differences(functions, rivals, domain) -> str:
+    shown = {f"klfast {name}": functions[name] for name in ("rowwise", *PAIRWISE)}
+    shown |= {library: s for (f, library), s in rivals.items() if f == f"kl of {domain}" and "float32" not in library}
+    groups = {}
+    for name, scores in shown.items():
+        chosen = [s for s in of_domain(scores, domain) if s.batch.epsilon and s.batch.storage == "float64"]
+        groups[name] = by(chosen, lambda b: b.epsilon)
+    lines = []
+    for e, scores in groups["klfast rowwise"].items():
+        figures = [largest(Figures.of(group[e])) for group in groups.values()]
+        lines.append([f"1e-{e}", f"{np.median(scores[0].batch.kl[0]):.0e}", *figures])
+    return table(["ε" if domain == "probs" else "ε, logits", "KL", *groups], lines)
+
+
+def _rival_strata(rivals, function, single: bool) -> str:
+    groups = {library: by(scores, stratum) for (f, library), scores in rivals.items()
+              if f == function and library.endswith("float32") == single}
+    first = next(iter(groups.values()))
+    lines = [[name, f"{Figures.of(first[name]).n:,}", *(cell(Figures.of(group[name])) for group in groups.values())]
+             for name in first]
+    return table(["stratum", "n", *groups], lines)
+
+
+def _rival_functions(functions, rivals) -> str:
+    lines = []
+    for f in DIRECT_FUNCTIONS[1:]:
+        for domain in DIRECT:
+            compared = {f"**klfast {f}**": of_domain(functions[f], domain)}
+            compared |= {library: scores for (function, library), scores in rivals.items() if function == f"{f} of {domain}"}
+            lines += [[name, f, domain, *(cell(Figures.of(scores, kind)) for kind in KINDS)]
+                      for name, scores in compared.items()]
+    return table(["by", "function", "of", *KINDS], lines)
