@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import textwrap
 from collections.abc import Callable, Iterable
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +12,7 @@ import numpy as np
 
 import klfast as kl
 
-from .accuracy import DIRECT, OUTCOMES, PAIRWISE, SAMPLE, Batch, Figures, Score, limit
+from .accuracy import DIRECT, OUTCOMES, PAIRWISE, SAMPLE, Batch, Figures, Miss, Score, limit
 from .accuracy_cases import KINDS
 from .report import cpu_model
 
@@ -43,7 +44,7 @@ From logits, SciPy gets its own softmax; torch its own log_softmax. SciPy's `kl_
 and SimSIMD run on the kernels that they choose on this machine, and return float64."""
 
 
-def render(data: list[Batch], results, rivals, missed: list[str]) -> str:
+def render(data: list[Batch], results, rivals, missed: list[Miss]) -> str:
     """The whole report."""
     best = next(iter(results))
     parts = [
@@ -52,7 +53,7 @@ def render(data: list[Batch], results, rivals, missed: list[str]) -> str:
         "## The contract", _contract(missed),
         "## klfast, by function and instruction set",
         "Each instruction set was forced, and its kernels proved to be those that ran; names joined by `=` gave the "
-        "same bits everywhere. `product` is `pairwise` with rtol just below 1: the product form uncorrected, unless it "
+        "same bits in the whole line. `product` is `pairwise` with rtol just below 1: the product form uncorrected, unless it "
         "could be off by a factor of 2. Functions ending in float32 return float32.", _functions(results),
         "## klfast, row by row, by type of the input", "Results in float64.", _types(results),
         "## klfast, row by row, by stratum", "Results in float64.", _direct_strata(results),
@@ -77,11 +78,12 @@ def _introduction(data: list[Batch]) -> str:
     config = kl.show_config()
     libraries = ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name)))
     sampled = [b for b in data if b.sampled]
-    return INTRODUCTION.format(
+    text = INTRODUCTION.format(
         header=f"{date.today()}; {cpu_model()}; klfast {config['version']}, Python {platform.python_version()}, {libraries}",
         oracle=pairs(b for b in data if not b.sampled and not b.grid), samples=pairs(sampled),
         grid=pairs(b for b in data if b.grid), native=f"{pairs(b for b in sampled if b.storage == 'float32'):,}",
         near=_near_strata(data), outcomes="; ".join(f"`{name}` {what}" for name, what in OUTCOMES.items()))
+    return "\n\n".join(textwrap.fill(paragraph, 120, break_on_hyphens=False) for paragraph in text.split("\n\n"))
 
 
 def _version(name: str) -> str | None:
@@ -160,56 +162,71 @@ def _summary_line(name, domain, scores) -> list[str]:
     return [name, domain, *(largest(Figures.of(scores, kind)) for kind in KINDS)]
 
 
-def _contract(missed: list[str]) -> str:
+def _contract(missed: list[Miss]) -> str:
     promise = ("Direct values within 2e-15 (logits: 4e-15), float32 results rounded once more; all pairs within 1e-12 "
-               "(float32: 1e-4); never negative, -0.0 or NaN; 0 only for equal rows, inf only without support. ")
+               "(float32: 1e-4); never negative, -0.0 or NaN; 0 only for equal rows, inf only without support.\n\n")
     if not missed:
         return promise + "**Met by every value on every instruction set.**"
-    return promise + f"**Missed in {len(missed)} places:**\n\n" + "\n".join(f"- {m.partition('; p = ')[0]}" for m in missed)
+    groups: dict = {}
+    for m in missed:
+        groups.setdefault((m.batch.stratum, m.batch.storage, m.batch.P.shape[1]), []).append(m)
+    lines = []
+    for (name, storage, K), group in groups.items():
+        functions, isas = (", ".join(dict.fromkeys(names)) for names in zip(*((m.function, m.isa) for m in group)))
+        worst = max(group, key=lambda m: np.nan_to_num(m.error, nan=np.inf))
+        lines.append([name, storage, f"{K:,}", functions, isas, f"{worst.value:.3g}", f"{worst.exact:.3g}"])
+    head = ["stratum", "type", "bins", "functions", "instruction sets", "worst: value", "should be"]
+    return f"{promise}**Missed in {len(groups)} places:**\n\n{table(head, lines)}"
+
+
+def merged(results, choose: Callable[[dict], list[list[Score]]]) -> Iterable[tuple[str, list[list[Score]]]]:
+    """(ISAs, chosen lists of scores), those ISAs together that gave the same bits."""
+    groups: dict[tuple, list[str]] = {}
+    for isa, functions in results.items():
+        bits = tuple(s.value.tobytes() for scores in choose(functions) for s in scores)
+        groups.setdefault(bits, []).append(isa)
+    return [(" = ".join(isas), choose(results[isas[0]])) for isas in groups.values()]
 
 
 def _functions(results) -> str:
+    names = next(iter(results.values()))
     lines = []
-    for isas, functions in results.items():
-        for function in sorted(functions, key=lambda f: (f.partition(",")[0] in PAIRWISE, list(functions).index(f))):
-            for domain in DIRECT:
-                f = Figures.of(of_domain(functions[function], domain))
+    for function in sorted(names, key=lambda f: (f.partition(",")[0] in PAIRWISE, list(names).index(f))):
+        for domain in DIRECT:
+            for isas, (scores,) in merged(results, lambda functions: [of_domain(functions[function], domain)]):
+                f = Figures.of(scores)
                 promised = "" if function.startswith("product") else f"{limit(function, domain):.2g}"
                 lines.append([function, domain, isas, f"{f.n:,}", cell(f), promised])
     return table(["function", "of", "instruction set", "n", "error", "promised"], lines)
 
 
-def _types(results) -> str:
+def _strata(results, names: tuple[str, ...], key: Callable[[Batch], object] = stratum) -> list[list]:
+    """[key, n, ISAs, cell of each function] for each key of the batches."""
+    groups = {isa: {f: by(functions[f], key) for f in names} for isa, functions in results.items()}
     lines = []
-    for isas, functions in results.items():
-        for (domain, storage), scores in by(functions["rowwise"], lambda b: (b.domain, b.storage)).items():
-            f = Figures.of(scores)
-            lines.append([domain, storage, isas, f"{f.n:,}", cell(f)])
-    return table(["of", "type", "instruction set", "n", "rowwise"], sorted(lines, key=lambda line: line[0], reverse=True))
+    for name in next(iter(groups.values()))[names[0]]:
+        for isas, scores in merged(groups, lambda functions: [functions[f].get(name, []) for f in names]):
+            cells = [cell(Figures.of(s)) + _share(s) for s in scores]
+            lines.append([name, f"{Figures.of(scores[0]).n:,}", isas, *cells])
+    return lines
+
+
+def _types(results) -> str:
+    lines = _strata(results, ("rowwise",), lambda b: (b.domain, b.storage))
+    lines.sort(key=lambda line: line[0][0], reverse=True)
+    return table(["of", "type", "n", "instruction set", "rowwise"], ([*line[0], *line[1:]] for line in lines))
 
 
 def _direct_strata(results) -> str:
-    groups = {(isas, f): by(functions[f], stratum) for isas, functions in results.items() for f in DIRECT_FUNCTIONS}
-    lines = []
-    for name in groups[next(iter(results)), "rowwise"]:
-        for isas in results:
-            figures = [Figures.of(groups[isas, f].get(name, [])) for f in DIRECT_FUNCTIONS]
-            lines.append([name, f"{figures[0].n:,}", isas, *map(cell, figures)])
-    return table(["stratum", "n", "instruction set", *DIRECT_FUNCTIONS], lines)
+    return table(["stratum", "n", "instruction set", *DIRECT_FUNCTIONS], _strata(results, DIRECT_FUNCTIONS))
 
 
 def _pairwise_strata(results) -> str:
-    groups = {(isas, f): by(functions[f], stratum) for isas, functions in results.items() for f in PAIRWISE}
-    lines = []
-    for name in groups[next(iter(results)), "pairwise"]:
-        for isas in results:
-            scores = [groups[isas, f][name] for f in PAIRWISE]
-            lines.append([name, f"{Figures.of(scores[0]).n:,}", isas, *(cell(Figures.of(s)) + _share(s) for s in scores)])
-    return table(["stratum", "n", "instruction set", *PAIRWISE], lines)
+    return table(["stratum", "n", "instruction set", *PAIRWISE], _strata(results, tuple(PAIRWISE)))
 
 
 def _share(scores: list[Score]) -> str:
-    share = scores[0].recomputed
+    share = scores[0].recomputed if scores else None
     return "" if share is None else f" ({share:.2g})" if 0 < share < 0.01 else f" ({share:.0%})"
 
 

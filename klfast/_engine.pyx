@@ -99,6 +99,10 @@ cdef class Rows:
     def shape(self):
         return self.c.n_rows, self.c.n_cols
 
+    def shares_memory(self, array):
+        """Whether the values may lie in the memory of `array`."""
+        return isinstance(self.values, np.ndarray) and np.may_share_memory(self.values, array)
+
     def read(self, int64_t i):
         """Row i as the kernels read it (a copy)."""
         cdef double[::1] scratch = np.empty(max(self.c.n_cols, 1))

@@ -218,7 +218,7 @@ def nearest(P, Q=None, divergence="kl", *, n_jobs=None, progress=False):
 
 def _index_and_rows(P, Q, divergence, n_jobs):
     if Q is None:
-        return Index(P, divergence, n_jobs=n_jobs), None
+        return Index(P, divergence, n_jobs=n_jobs, _name="P"), None
     p, q = as_distribution(P), as_distribution(Q)
     if len(p.shape) == 2 and len(q.shape) == 2:
         check_bins(p.shape[1], q.shape[1])

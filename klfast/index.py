@@ -28,10 +28,10 @@ class Index:
     half of the bytes of a float64 Q for neighbours, and the whole for float64 `pairwise`.
     """
 
-    def __init__(self, Q, divergence="kl", *, n_jobs=None):
+    def __init__(self, Q, divergence="kl", *, n_jobs=None, _name="Q"):
         self.divergence = divergences.find(divergence)
         self.n_jobs = n_jobs
-        self._operand = check(as_distribution(Q), "Q", plan.n_threads(n_jobs))
+        self._operand = check(as_distribution(Q), _name, plan.n_threads(n_jobs))
         role = _engine.NATURAL if self.divergence.p_is_mean else _engine.MEAN
         self._reference = Reference(self._operand, role)
         self.info: dict[str, int] = {}
@@ -50,6 +50,8 @@ class Index:
         n, m = left.n, self._operand.n
         single_in = left.single and self._operand.single
         out = dense_out(out, (n, m), dtype, np.float32 if single_in else np.float64)
+        if left.rows.shares_memory(out) or self._operand.rows.shares_memory(out):
+            raise ValueError("out overlaps the memory of P or Q, which the answer would overwrite; give another array")
         single_out = out.dtype == np.float32
         rtol = checked_rtol(rtol, single_out)
         if n == 0 or m == 0:
@@ -94,7 +96,9 @@ class Index:
         check_bins(left.n_bins, self._operand.n_bins)
         if left.rows.domain == _engine.LOGITS:
             return left, self._reference.as_logits
-        return (left, self._reference) if self._operand.rows.domain == _engine.PROBS else (left.as_logits(), self._reference)
+        if self._operand.rows.domain == _engine.LOGITS:
+            left = left.as_logits()
+        return left, self._reference
 
     def _search(self, left, reference, k, skip_self, distinct, threads, progress):
         pairing, blocks = self._pair(left, reference, (None, None), True, distinct, threads)

@@ -12,7 +12,8 @@ import pytest
 
 HERE = Path(__file__).parent / "c"
 ROOT = Path(__file__).parents[1]
-CC = next((path for path in map(shutil.which, filter(None, [os.environ.get("CC"), "cc", "gcc", "clang"])) if path), None)
+CC = next((path for path in map(shutil.which, filter(None, [os.environ.get("CC"), "cc", "gcc", "clang"])) if path),
+          None)
 MISSING = [tool for tool, path in (("a C compiler", CC), ("make", shutil.which("make"))) if path is None]
 
 

@@ -40,7 +40,8 @@ def test_leaves_itself_out(isa, name, divergence):
         assert_exact(index.kneighbors(None, k), exact, k, leave_out_self=True)
 
 
-@pytest.mark.parametrize("name", ["dirichlet-1", "five-clouds-1e-2", "duplicates", "zero-ridden", "near-ties", "logits"])
+@pytest.mark.parametrize("name", ["dirichlet-1", "five-clouds-1e-2", "duplicates", "zero-ridden", "near-ties",
+                                  "logits"])
 def test_many_references(all_threads, isa, name):
     """Several tiles of columns, few rows: the columns are split among threads and the parts merged."""
     P, Q = operands(name, 6, 3000)

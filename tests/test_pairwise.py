@@ -31,7 +31,8 @@ def test_within_tolerance(isa, name, divergence):
     assert_within(kl.pairwise(P, Q, divergence, dtype="float32"), exact, 1e-4)
 
 
-@pytest.mark.parametrize("name", ["dirichlet-1", "cloud-1e-5", "five-clouds-1e-2", "duplicates", "zero-ridden", "logits"])
+@pytest.mark.parametrize("name", ["dirichlet-1", "cloud-1e-5", "five-clouds-1e-2", "duplicates", "zero-ridden",
+                                  "logits"])
 @pytest.mark.parametrize("rtol", [0, 1e-18, 1e-15, 3e-15, 1e-13, 1e-9, 1e-3, 0.9])
 def test_meets_any_tolerance(isa, name, rtol):
     P, Q = operands(name, 30, 70)
@@ -52,7 +53,8 @@ def test_typical_error_of_float32(name):
     assert np.median(np.abs(values[finite] - exact[finite]) / exact[finite]) < 3e-7
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (5, 3), (96, 512), (97, 513), (200, 1100), (11, 64), (13, 65)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (5, 3), (96, 512), (97, 513), (200, 1100), (11, 64), (13,
+                                                                                                                 65)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_edges_of_tiles(all_threads, isa, shape, dtype):
     P, Q = operands("three-bins", *shape)

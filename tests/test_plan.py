@@ -42,7 +42,9 @@ def test_blocks_suit_the_engine():
 
 
 @pytest.mark.parametrize("single_output, rtol, expected", [
-    (False, 1e-4, False), (False, 0.5, False), (True, 1e-4, True), (True, 2e-6, True), (True, 1.9e-6, False), (True, 0, False),
+    (False, 1e-4, False), (False, 0.5, False), (True, 1e-4, True), (True, 2e-6, True), (True, 1.9e-6, False), (True,
+                                                                                                               0,
+                                                                                                               False),
 ])
 def test_precision_of_the_product(single_output, rtol, expected):
     assert plan.product_in_single(single_output, rtol) is expected

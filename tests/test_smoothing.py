@@ -50,7 +50,8 @@ def test_formulas(isa, counts, scheme):
 @pytest.mark.parametrize("scheme", [0.5, ("jelinek-mercer", 0.1), ("dirichlet", 2.0)], ids=str)
 def test_of_every_storage(isa, counts, scheme):
     expected = kl.pairwise(*(kl.Categorical(counts=x, smoothing=scheme) for x in counts))
-    for convert in (lambda x: x.astype("float32"), lambda x: x.astype("int16"), np.asfortranarray, scipy.sparse.csr_array):
+    for convert in (lambda x: x.astype("float32"), lambda x: x.astype("int16"), np.asfortranarray,
+                    scipy.sparse.csr_array):
         P, Q = (kl.Categorical(counts=convert(x), smoothing=scheme) for x in counts)
         np.testing.assert_array_equal(kl.pairwise(P, Q, dtype="float64"), expected)
 

@@ -97,9 +97,11 @@ def test_strides(isa, dtype, counts):
     p, q = (x.astype(dtype) for x in counts)
     expected = kl.pairwise(kl.Categorical(counts=p), kl.Categorical(counts=q))
     for name, view in strided(p).items():
-        np.testing.assert_array_equal(kl.pairwise(kl.Categorical(counts=view), kl.Categorical(counts=q)), expected, name)
+        np.testing.assert_array_equal(kl.pairwise(kl.Categorical(counts=view), kl.Categorical(counts=q)), expected,
+                                      name)
     for name, view in strided(q).items():
-        np.testing.assert_array_equal(kl.pairwise(kl.Categorical(counts=p), kl.Categorical(counts=view)), expected, name)
+        np.testing.assert_array_equal(kl.pairwise(kl.Categorical(counts=p), kl.Categorical(counts=view)), expected,
+                                      name)
 
 
 def test_zero_strides(counts):
@@ -173,7 +175,8 @@ def test_sparse_formats(isa, make, dtype, counts):
     np.testing.assert_array_equal(kl.pairwise(P, Q, dtype="float64"), expected)
     out = np.empty(30)
     np.testing.assert_array_equal(kl.rowwise(P, kl.Categorical(counts=make(q[:30])), out=out),
-                                  kl.rowwise(kl.Categorical(counts=p.astype(float)), kl.Categorical(counts=q[:30].astype(float))))
+                                  kl.rowwise(kl.Categorical(counts=p.astype(float)),
+                                             kl.Categorical(counts=q[:30].astype(float))))
     np.testing.assert_array_equal(np.asarray(kl.entropy(P), float), kl.entropy(kl.Categorical(counts=p.astype(float))))
 
 

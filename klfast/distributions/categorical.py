@@ -131,6 +131,10 @@ def _as_csr(x):
     if x.dtype.kind not in "fiub":
         raise ValueError(f"a sparse matrix of dtype {x.dtype} was given; real numbers are needed")
     csr = scipy.sparse.csr_array(x)
+    try:
+        csr.check_format(full_check=True)  # the engine trusts the indices
+    except ValueError as error:
+        raise ValueError(f"a damaged sparse matrix was given: {error}") from None
     if not csr.has_canonical_format:
         csr = csr.copy()
         csr.sum_duplicates()

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 long passed, failed;
-const int64_t lengths[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 63, 64, 65, 66, 71, 72, 127, 128, 129, 300};
+const int64_t lengths[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 63, 64, 65, 66, 71, 72, 127,
+                           128, 129, 300};
 const int n_lengths = sizeof lengths / sizeof *lengths;
 
 region region_new(size_t bytes)

@@ -77,14 +77,17 @@ static void check_row(const kl_kernels *k, const kl_encode_args *a, const double
     }
     CHECK(right, "%s: features, role %d, single %d, row %ld, %ld bins", k->name, a->role, a->single, (long)r, (long)K);
     double got = a->single ? ((float *)a->offset)[r] : ((double *)a->offset)[r];
-    CHECK(fabsl(got - offset) <= 1e-15L * (1 + 10 * spread) + unit * fabsl(offset), "%s: offset %.17g, not %.17Lg, role %d, %ld bins",
+    CHECK(fabsl(got - offset) <= 1e-15L * (1 + 10 * spread) + unit * fabsl(offset),
+          "%s: offset %.17g, not %.17Lg, role %d, %ld bins",
           k->name, got, offset, a->role, (long)K);
     double norm = a->single ? ((float *)a->norm)[r] : ((double *)a->norm)[r];
     long double exact = sqrtl(norm2) * a->norm_factor;
-    CHECK(norm >= exact * (1 - 1e-13L) - 2e-15L && norm <= exact * 1.000001L + 2e-15L, "%s: norm %.17g, not %.17Lg", k->name,
+    CHECK(norm >= exact * (1 - 1e-13L) - 2e-15L && norm <= exact * 1.000001L + 2e-15L, "%s: norm %.17g, not %.17Lg",
+          k->name,
           norm, exact); /* a row equal to the centre is all rounding */
     double slack = a->single ? ((float *)a->slack)[r] : ((double *)a->slack)[r];
-    CHECK(slack >= a->slack_factor * fabsl(offset) * (1 - 1e-6L) && slack >= a->slack_floor, "%s: slack %g", k->name, slack);
+    CHECK(slack >= a->slack_factor * fabsl(offset) * (1 - 1e-6L) && slack >= a->slack_floor, "%s: slack %g", k->name,
+          slack);
     if (!a->support) return;
     const double empty = domain == KL_PROBS ? 0 : -INFINITY;
     const int64_t words = (K + 63) / 64;
@@ -163,7 +166,8 @@ typedef struct {
 enum { NAN_ROW = 1, INFINITE_ROW = 2 };
 
 /* A product whose values lie about 0.1 to 4, bounds about as large as accept * value. */
-static problem make_product(const kl_kernels *k, int single, int64_t n, int64_t m, int64_t K, side s, region *r, int kind)
+static problem make_product(const kl_kernels *k, int single, int64_t n, int64_t m, int64_t K, side s, region *r,
+                            int kind)
 {
     problem p = {.mr = single ? k->mr32 : k->mr64, .nr = single ? k->nr32 : k->nr64, .single = single};
     const size_t size = single ? 4 : 8;
@@ -189,9 +193,12 @@ static problem make_product(const kl_kernels *k, int single, int64_t n, int64_t 
     if (kind == NAN_ROW && K) set(left, bad, single, NAN), set(row[1], n - 1, single, NAN);
     if (kind == INFINITE_ROW) set(row[0], n - 1, single, INFINITY), set(row[2], n - 1, single, INFINITY);
     p.a = (kl_product_args){
-        .left = left, .right = right, .row_offset = row[0], .row_norm = row[1], .row_slack = row[2], .threshold = row[3],
+        .left = left, .right = right, .row_offset = row[0], .row_norm = row[1], .row_slack = row[2],
+        .threshold = row[3],
         .col_offset = col[0], .col_norm = col[1], .col_slack = col[2], .K = K, .rows = n, .cols = m, .accept = 0.01,
-        .doubts = place(r[9], (size_t)(p.rows * p.cols) * 4, s), .hit_value = place(r[10], (size_t)(p.rows * p.cols) * size, s),
+        .doubts = place(r[9], (size_t)(p.rows * p.cols) * 4, s), .hit_value = place(r[10],
+                                                                                    (size_t)(p.rows * p.cols) * size,
+                                                                                    s),
         .hit_bound = place(r[11], (size_t)(p.rows * p.cols) * size, s),
     };
     return p;
@@ -270,7 +277,8 @@ static void check_screen(const kl_kernels *k, problem *p, uint8_t *listed)
     int hits = 1, numbers = 1;
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < m; j++) {
-            const double value = get(p->a.out, i * stride + j, p->single), threshold = get(p->a.threshold, i, p->single);
+            const double value = get(p->a.out, i * stride + j, p->single), threshold = get(p->a.threshold, i,
+                                                                                           p->single);
             const long double low = value - bound_of(p, i, j);
             if (low <= threshold - 16 * unit * fabs(value)) hits &= listed[i * m + j] == 1;
             if (low > threshold + 16 * unit * fabs(value)) hits &= listed[i * m + j] == 0;

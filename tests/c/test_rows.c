@@ -81,7 +81,8 @@ static void test_priors(const kl_kernels *k, int64_t K, side s, region data, reg
             int right = 1;
             for (int64_t i = 0; i < K; i++) {
                 long double v = x[i] + (long double)prior[i] * 0.25L * (by_sum ? sum : 1);
-                right &= take_log ? fabsl(row[i] - logl(v)) < 1e-15L * (1 + fabsl(logl(v))) : close_to(row[i], v, 5e-16);
+                right &= take_log ? fabsl(row[i] - logl(v)) < 1e-15L * (1 + fabsl(logl(v))) : close_to(row[i], v,
+                                                                                                       5e-16);
             }
             CHECK(right, "%s: prior, %ld bins, by_sum %d, log %d", k->name, (long)K, by_sum, take_log);
         }
@@ -95,7 +96,8 @@ static void test_sparse(const kl_kernels *k, int64_t K, side s, region data, reg
     double all[2 * MOST];
     for (int r = 0; r < 3; r++) {
         for (int32_t c = 0; c < K; c++)
-            if (r != 1 && random_bits() % 3 == 0 && n < 2 * MOST) dense[r][c] = all[n] = uniform(0, 1), indices[n++] = c;
+            if (r != 1 && random_bits() % 3 == 0 && n < 2 * MOST) dense[r][c] = all[n] = uniform(0, 1),
+            indices[n++] = c;
         indptr[r + 1] = n;
     }
     values = place(data, (size_t)n * 8, s);
@@ -143,14 +145,16 @@ static void test_refusals(const kl_kernels *k, double *x, int64_t K, double *scr
     int32_t zeros;
     for (kl_domain domain = KL_PROBS; domain <= KL_LOGITS; domain++)
         for (int64_t at = 0; at < K; at++) {
-            const double bad[] = {NAN, INFINITY, domain == KL_PROBS ? -1e-300 : NAN, domain == KL_PROBS ? -INFINITY : NAN};
+            const double bad[] = {NAN, INFINITY, domain == KL_PROBS ? -1e-300 : NAN,
+                                  domain == KL_PROBS ? -INFINITY : NAN};
             const kl_row_status why[] = {KL_ROW_NAN, KL_ROW_INFINITE, domain == KL_PROBS ? KL_ROW_NEGATIVE : KL_ROW_NAN,
                                          domain == KL_PROBS ? KL_ROW_NEGATIVE : KL_ROW_NAN};
             for (int b = 0; b < 4; b++) {
                 double kept = x[at];
                 x[at] = bad[b];
                 kl_row_status status = scan_one(k, x, K, domain, -1, &norm, &zeros, scratch);
-                CHECK(status == why[b], "%s: %g in bin %ld of %ld: status %d", k->name, bad[b], (long)at, (long)K, status);
+                CHECK(status == why[b], "%s: %g in bin %ld of %ld: status %d", k->name, bad[b], (long)at, (long)K,
+                      status);
                 x[at] = kept;
             }
         }
@@ -168,14 +172,18 @@ void test_scanning(const kl_kernels *k)
             for (int64_t i = 0; i < K; i++) weights += expl(x[i] - top);
             kl_norm norm = {0, 0};
             int32_t zeros;
-            CHECK(scan_one(k, x, K, KL_PROBS, -1, &norm, &zeros, scratch) == (K ? KL_ROW_OK : KL_ROW_EMPTY), "%s", k->name);
+            CHECK(scan_one(k, x, K, KL_PROBS, -1, &norm, &zeros, scratch) == (K ? KL_ROW_OK : KL_ROW_EMPTY), "%s",
+                  k->name);
             CHECK(close_to(norm.a, sum, 2.3e-16) && !zeros, "%s: sum of %ld bins", k->name, (long)K);
-            CHECK(scan_one(k, x, K, KL_LOGITS, -1, &norm, &zeros, scratch) == (K ? KL_ROW_OK : KL_ROW_EMPTY), "%s", k->name);
+            CHECK(scan_one(k, x, K, KL_LOGITS, -1, &norm, &zeros, scratch) == (K ? KL_ROW_OK : KL_ROW_EMPTY), "%s",
+                  k->name);
             if (!K) continue;
-            CHECK(norm.a == (double)top && close_to(norm.b, weights, 4e-16) && !zeros, "%s: softmax, %ld", k->name, (long)K);
+            CHECK(norm.a == (double)top && close_to(norm.b, weights, 4e-16) && !zeros, "%s: softmax, %ld", k->name,
+                  (long)K);
             CHECK(scan_one(k, x, K, KL_PROBS, (double)sum, &norm, &zeros, scratch) == KL_ROW_OK, "%s", k->name);
             const int tells = fabsl(sum - 1) > 1e-3L;
-            CHECK(scan_one(k, x, K, KL_PROBS, 1e-3, &norm, &zeros, scratch) == (tells ? KL_ROW_SUM : KL_ROW_OK), "%s", k->name);
+            CHECK(scan_one(k, x, K, KL_PROBS, 1e-3, &norm, &zeros, scratch) == (tells ? KL_ROW_SUM : KL_ROW_OK),
+                  "%s", k->name);
             test_refusals(k, x, K, scratch);
             for (int64_t at = 0; at < K; at++) { /* a bin without mass, anywhere */
                 double kept = x[at];
@@ -246,12 +254,14 @@ void test_direct(const kl_kernels *k)
                     normalised(q, K, domain, qn);
                     double value = k->direct[domain](p, np, q, nq, K);
                     long double exact = kind == 3 || K == 1 ? 0 : kl_of(pn, qn, K);
-                    CHECK(close_to(value, exact, 4e-15) && !signbit(value), "%s: KL %.17g, not %.17Lg: %ld bins, kind %d",
+                    CHECK(close_to(value, exact, 4e-15) && !signbit(value),
+                          "%s: KL %.17g, not %.17Lg: %ld bins, kind %d",
                           k->name, value, exact, (long)K, kind);
                     k->entropy(&rows, &np, 0, 1, &h, scratch, &stats);
                     exact = 0;
                     for (int64_t i = 0; i < K; i++) exact -= pn[i] > 0 ? pn[i] * logl(pn[i]) : 0;
-                    CHECK(close_to(h, K == 1 ? 0 : exact, 4e-15) || (exact == 0 && h == 0), "%s: H %.17g, not %.17Lg: %ld bins",
+                    CHECK(close_to(h, K == 1 ? 0 : exact, 4e-15) || (exact == 0 && h == 0),
+                          "%s: H %.17g, not %.17Lg: %ld bins",
                           k->name, h, exact, (long)K);
                     CHECK(stats.isa_ran == k->bit, "%s: entropy ran %u", k->name, stats.isa_ran);
                 }
@@ -283,7 +293,8 @@ void test_rows(const kl_kernels *k)
                     CHECK(stats.status == KL_ROW_OK && stats.isa_ran == k->bit, "%s: rowwise", k->name);
                     for (int64_t i = 0; i < n; i++) {
                         double alone = k->direct[domain](p + i * K, np[i], q + i * K, nq[i], K);
-                        CHECK(out[i] == alone, "%s: row %ld of %ld, %ld bins: %.17g, alone %.17g", k->name, (long)i, (long)n,
+                        CHECK(out[i] == alone, "%s: row %ld of %ld, %ld bins: %.17g, alone %.17g", k->name, (long)i,
+                              (long)n,
                               (long)K, out[i], alone);
                     }
                     memset(sum, 0, (size_t)K * 8);
