@@ -8,281 +8,284 @@ Exits with 1 if klfast misses its contract anywhere (two minutes; needs the extr
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
+import textwrap
 import warnings
-from collections import defaultdict
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
-import scipy.special
-import scipy.stats
 
 import klfast as kl
-from klfast import _engine
 
-from .accuracy_cases import SAMPLE, Batch, batches
+from .accuracy_cases import KINDS, SAMPLE, Batch, batches
+from .accuracy_scores import (
+    DIRECT, OUTCOMES, PAIRWISE, Figures, Miss, Score, limit, measure_klfast, measure_peers, misses,
+)
+from .report import cpu_model
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "accuracy.md"
-DIRECT = {"probs": 2e-15, "logits": 4e-15}
-SINGLE = 2.0**-24 * (1 + 1e-6)  # one rounding of the float64 value
-# Smaller values are judged as if they were this large: the least numbers of the type are their grain.
-FLOOR = {"float64": 1e-304, "float32": 2.0**-126}
-SUM = 1e-15  # rows whose float64 sum is this close to 1 count as normalised
+LIBRARIES = ("numpy", "scipy", "torch", "numkong", "simsimd", "mpmath")
+DIRECT_FUNCTIONS = ("rowwise", "entropy", "cross-entropy")
 
-# Outcomes that are wrong whatever the tolerance, and how the tables call them.
-OUTCOMES = {"neg": "negative", "nan": "NaN", "fin": "finite where inf is right", "inf": "inf where finite is right",
-            "nz": "not 0 where 0 is right", "zero": "0 where positive is right"}
+INTRODUCTION = """\
+*{header}*
 
+Written by `python -m benchmarks.accuracy`. Errors are relative to the exact value of the floats that are given, rows
+exactly normalised.
 
-# ---- figures ----------------------------------------------------------------------------------------------------
+**References.** {oracle:,} pairs of the tests' oracle (`tests/oracle`: committed values), {samples:,} pairs sampled here
+and {grid:,} pairs of the grids of `tests/clouds.py`; the latter two computed on the spot with mpmath at 100 digits, by
+two formulas that agree to 33 digits (moments of the rows as given; a sum of p log(p/q) - p + q over normalised rows).
+Values below 1e-304 (float32 results: below 1.2e-38) are judged as if they were that large.
 
+**Figures.** A cell reads `largest / p99.9 / RMS`; below 1,000 values, where p99.9 would be the largest, `largest / RMS`;
+`–`: no value to judge, `exact`: all are right to the bit. Behind it the number of outcomes that no tolerance excuses:
+{outcomes}. Errors are taken over finite positive exact values with finite answers, negative ones included.
 
-@dataclass(frozen=True)
-class Score:
-    """What a function gave for a batch: errors (NaN where no relative error exists) and wrong outcomes."""
+**Kinds.** Nearly equal: {near}. Edge cases: rows with empty bins, subnormal numbers, masses over hundreds of orders of
+magnitude, logits beyond ±100. Well separated: all others.
 
-    batch: Batch
-    value: np.ndarray
-    errors: np.ndarray
-    wrong: dict[str, np.ndarray]
-    recomputed: float | None = None  # share of a grid's pairs that the direct kernel computed again
-
-    def select(self, kind: str | None) -> np.ndarray:
-        return np.full(self.errors.shape, True) if kind is None else self.batch.kinds == kind
-
-
-def judge(batch: Batch, value, exact, recomputed=None) -> Score:
-    value, (high, low) = np.asarray(value), exact
-    single = value.dtype == np.float32
-    with np.errstate(all="ignore"):
-        right = high.astype(value.dtype)  # what rounding makes of the exact value: 0 and inf may be right
-        floor = FLOOR[value.dtype.name]
-        errors = np.abs((value - high) - low) / np.maximum(high, floor)
-    errors[~np.isfinite(right) | (high == 0) | ~np.isfinite(value)] = np.nan
-    positive = right > 0 if exact is batch.kl else high > floor
-    wrong = {"neg": value < 0, "nan": np.isnan(value), "fin": np.isinf(right) & np.isfinite(value),
-             "inf": np.isinf(value) & np.isfinite(right), "nz": (high == 0) & (np.abs(value) > 0) & np.isfinite(value),
-             "zero": positive & (value == 0)}
-    return Score(batch, value, errors, wrong, recomputed)
+**What the others are given.** The same rows, in float64 ({native} sampled pairs also in float32). `scipy.stats.entropy`
+normalises by itself. For the others, rows whose sum is further than 1e-15 from 1 are divided by their float64 sum, as a
+user would; float32 rows are left as they are (sums within 1e-7 of 1), and functions that do not normalise inherit that.
+From logits, SciPy gets its own softmax; torch its own log_softmax. SciPy's `kl_div` sums p log(p/q) - p + q. NumKong
+and SimSIMD run on the kernels that they choose on this machine, and return float64. SimSIMD's float64 kernel (6.5) is
+far off even where nothing cancels: KL of (¼, ¾) from (½, ½) comes out as 0.1458 instead of 0.1308, which is what three
+terms of the Taylor series of the logarithm give. Its float32 kernel is the better one."""
 
 
-@dataclass(frozen=True)
-class Figures:
-    n: int
-    largest: float
-    p999: float
-    rms: float
-    wrong: dict[str, int]
+def render(data: list[Batch], results, rivals, missed: list[Miss]) -> str:
+    """The whole report."""
+    best = next(iter(results))
+    parts = [
+        "# Accuracy", _introduction(data),
+        "## Summary", f"Largest relative error, and wrong outcomes; klfast on {best}.", _summary(results[best], rivals),
+        "## The contract", _contract(missed),
+        "## klfast, by function and instruction set",
+        "Each instruction set was forced, and its kernels proved to be those that ran; names joined by `=` gave the "
+        "same bits in the whole line. `product` is `pairwise` with rtol just below 1: the product form uncorrected, unless it "
+        "could be off by a factor of 2. Functions ending in float32 return float32.", _functions(results),
+        "## klfast, row by row, by type of the input", "Results in float64.", _types(results),
+        "## klfast, row by row, by stratum", "Results in float64.", _direct_strata(results),
+        "## klfast, all pairs, by stratum",
+        "Pairs of the oracle and of the samples are the diagonals of such matrices. In brackets: the share of the pairs "
+        "of a grid that the direct kernel computed again.", _pairwise_strata(results),
+        "## Nearly equal rows, by relative difference",
+        "p = q (1 + ε u), u uniform in ±1, normalised; logits: a = b + ε u. Largest relative errors in float64; KL: the "
+        "median.", _differences(results[best], rivals, "probs"), _differences(results[best], rivals, "logits"),
+        "## Other libraries: KL of probabilities, by stratum", _rival_strata(rivals, "kl of probs", False),
+        "## Other libraries: KL of logits, by stratum", _rival_strata(rivals, "kl of logits", False),
+        "## Other libraries in float32: KL, by stratum", _rival_strata(rivals, "kl of probs", True),
+        _rival_strata(rivals, "kl of logits", True),
+        "## Other libraries: entropy and cross-entropy", _rival_functions(results[best], rivals)]
+    paragraphs = [p if p.startswith(("|", "#")) else textwrap.fill(p, 120, break_on_hyphens=False)
+                  for part in parts for p in part.split("\n\n")]
+    return "\n\n".join(paragraphs) + "\n"
 
-    @classmethod
-    def of(cls, scores: list[Score], kind: str | None = None) -> Figures:
-        parts = [s.errors[s.select(kind)] for s in scores]
-        n = sum(map(len, parts))
-        errors = np.concatenate([*parts, []])
-        errors = errors[~np.isnan(errors)]
-        wrong = {name: sum(int(s.wrong[name][s.select(kind)].sum()) for s in scores) for name in OUTCOMES}
-        if not errors.size:
-            return cls(n, np.nan, np.nan, np.nan, wrong)
-        largest = errors.max()
-        scaled = errors / largest if 0 < largest < np.inf else errors  # squares would overflow
-        rms = largest * np.sqrt(np.mean(scaled**2)) if 0 < largest < np.inf else largest
-        return cls(n, largest, np.quantile(errors, 0.999, method="inverted_cdf"), rms, wrong)
+
+def _introduction(data: list[Batch]) -> str:
+    def pairs(chosen: Iterable[Batch]) -> int:
+        return sum(b.kl.shape[1] for b in chosen)
+
+    config = kl.show_config()
+    libraries = ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name)))
+    sampled = [b for b in data if b.sampled]
+    return INTRODUCTION.format(
+        header=f"{date.today()}; {cpu_model()}; klfast {config['version']}, Python {platform.python_version()}, {libraries}",
+        oracle=pairs(b for b in data if not b.sampled and not b.grid), samples=pairs(sampled),
+        grid=pairs(b for b in data if b.grid), native=f"{pairs(b for b in sampled if b.storage == 'float32'):,}",
+        near=_near_strata(data), outcomes="; ".join(f"`{name}` {what}" for name, what in OUTCOMES.items()))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _near_strata(data: list[Batch]) -> str:
+    names = dict.fromkeys(b.stratum for b in data if (b.kinds == KINDS[1]).any() and not b.stratum.endswith("long"))
+    return ", ".join(names) + ", and every second long row"
+
+
+# ---- cells and tables -------------------------------------------------------------------------------------------
+
+
+def number(x: float) -> str:
+    return "–" if np.isnan(x) else "exact" if x == 0 else f"{x:.1e}".replace("e-0", "e-").replace("e+0", "e+")
+
+
+def wrong(f: Figures) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in f.wrong.items() if count)
+
+
+def cell(f: Figures) -> str:
+    if f.n == 0:
+        return ""
+    three = [f.largest, f.p999, f.rms] if f.n >= SAMPLE else [f.largest, f.rms]
+    errors = number(f.largest) if not f.largest > 0 else " / ".join(map(number, three))
+    return f"{errors}; {wrong(f)}" if wrong(f) else errors
+
+
+def largest(f: Figures) -> str:
+    if f.n == 0:
+        return ""
+    return f"{number(f.largest)}; {wrong(f)}" if wrong(f) else number(f.largest)
+
+
+def table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    rows = [list(head), *map(list, lines)]
+    rows.insert(1, ["---"] * len(rows[0]))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def by(scores: Iterable[Score], key: Callable[[Batch], object]) -> dict:
+    """Scores grouped by a key of their batches, in order."""
+    groups: dict = {}
+    for s in scores:
+        groups.setdefault(key(s.batch), []).append(s)
+    return groups
+
+
+def stratum(batch: Batch) -> str:
+    return batch.stratum
+
+
+def of_domain(scores: Iterable[Score], domain: str) -> list[Score]:
+    return [s for s in scores if s.batch.domain == domain]
 
 
 # ---- klfast -----------------------------------------------------------------------------------------------------
 
 
-def klfast_values(batch: Batch):
-    """(function, values, exact values, share recomputed) of everything that klfast does with a batch."""
-    P, Q = batch.operands()
-    n = batch.kl.shape[1]
-    yield "rowwise", kl.rowwise(P, Q, out=np.empty(n)), batch.kl, None
-    if P.single:
-        yield "rowwise, float32", kl.rowwise(P, Q), batch.kl, None
-    if batch.entropy is not None:
-        yield "entropy" + ", float32" * P.single, kl.entropy(P), batch.entropy, None
-    if batch.cross is not None:
-        yield "cross-entropy", kl.rowwise(P, Q, "cross_entropy", out=np.empty(n)), batch.cross, None
-    index = kl.Index(batch.operands(rowwise=False)[1])
-    for function, (dtype, rtol) in PAIRWISE.items():
-        values = index.pairwise(batch.operands(rowwise=False)[0], dtype=dtype, rtol=rtol)
-        share = index.info["recomputed"] / index.info["pairs"]
-        yield function, values.ravel() if batch.grid else values.diagonal(), batch.kl, share if batch.grid else None
+def _summary(functions, rivals) -> str:
+    lines = []
+    for domain in DIRECT:
+        for name in ("rowwise", "rowwise float32", *list(PAIRWISE)[:2]):
+            lines.append(_summary_line(f"**klfast {name}**", domain, of_domain(functions[name], domain)))
+        lines += [_summary_line(library, domain, scores) for (function, library), scores in rivals.items()
+                  if function == f"kl of {domain}"]
+    return table(["KL by", "of", *KINDS], lines)
 
 
-ANY = float(np.nextafter(1, 0))  # accepts whatever is certain to be within a factor of 2
-PAIRWISE = {"pairwise": ("float64", None), "pairwise, float32": ("float32", None), "product": ("float64", ANY),
-            "product, float32": ("float32", ANY)}
+def _summary_line(name, domain, scores) -> list[str]:
+    return [name, domain, *(largest(Figures.of(scores, kind)) for kind in KINDS)]
 
 
-def limit(function: str, domain: str) -> float:
-    """What klfast promises of a function."""
-    if function.startswith("product"):
-        return ANY
-    if function.startswith("pairwise"):
-        return 1e-4 if function.endswith("float32") else 1e-12
-    return DIRECT[domain] + SINGLE * function.endswith("float32")
+def _contract(missed: list[Miss]) -> str:
+    promise = ("Direct values within 2e-15 (logits: 4e-15), float32 results rounded once more; all pairs within 1e-12 "
+               "(float32: 1e-4); never negative, -0.0 or NaN; 0 only for equal rows, inf only without support.\n\n")
+    if not missed:
+        return promise + "**Met by every value on every instruction set.**"
+    groups: dict = {}
+    for m in missed:
+        groups.setdefault((m.batch.stratum, m.batch.storage, m.batch.P.shape[1]), []).append(m)
+    lines = []
+    for (name, storage, K), group in groups.items():
+        functions, isas = (", ".join(dict.fromkeys(names)) for names in zip(*((m.function, m.isa) for m in group)))
+        worst = max(group, key=lambda m: np.nan_to_num(m.error, nan=np.inf))
+        lines.append([name, storage, f"{K:,}", functions, isas, f"{worst.value:.3g}", f"{worst.exact:.3g}"])
+    head = ["stratum", "type", "bins", "functions", "instruction sets", "worst: value", "should be"]
+    return f"{promise}**Missed in {len(groups)} places:**\n\n{table(head, lines)}"
 
 
-@contextmanager
-def only(isa: str):
-    """Make an ISA the active one, and prove that its kernels and no others ran."""
-    seen, before = [], _engine.active_isa()
-    entries = {"scan": lambda result: result[2], "rowwise": lambda result: result, "Pairing": lambda result: result.stats}
-    originals = {name: getattr(_engine, name) for name in entries}
-
-    def watched(name):
-        def call(*args, **options):
-            result = originals[name](*args, **options)
-            seen.append((name, entries[name](result)))
-            return result
-
-        return call
-
-    _engine.use_isa(isa)
-    try:
-        for name in entries:
-            setattr(_engine, name, watched(name))
-        yield
-    finally:
-        for name, original in originals.items():
-            setattr(_engine, name, original)
-        _engine.use_isa(before)
-    for name in entries:
-        ran = {isa_name for entry, stats in seen if entry == name for isa_name in stats.isas_ran}
-        if ran != {isa}:
-            raise AssertionError(f"{name} was to run on {isa}, but ran on {sorted(ran)}")
-
-
-def measure_klfast(data: list[Batch]) -> dict[str, dict[str, list[Score]]]:
-    """{ISA: {function: scores}}, best ISA first."""
-    results = {}
-    for isa in [name for name, supported in _engine.isas().items() if supported]:
-        scores = defaultdict(list)
-        with only(isa):
-            for batch in data:
-                for function, values, exact, share in klfast_values(batch):
-                    scores[function].append(judge(batch, values, exact, share))
-        results[isa] = dict(scores)
-    return results
-
-
-@dataclass(frozen=True)
-class Miss:
-    """The worst of some values that break the contract; `p` and `q` make it again."""
-
-    function: str
-    isa: str
-    batch: Batch
-    count: int
-    pair: int
-    value: float
-    exact: float
-    error: float
-
-    def __str__(self) -> str:
-        p, q = (x[self.pair].tolist() for x in self.batch.pairs)
-        rows = f"; p = {p}, q = {q}" if len(p) <= 8 else ""
-        return (f"{self.function} on {self.isa}, {self.batch.stratum} ({self.batch.domain}, {self.batch.storage}, "
-                f"{len(p)} bins): {self.count} values; pair {self.pair} is {self.value!r}, should be {self.exact!r}, "
-                f"relative error {self.error:.3g}{rows}")
-
-
-def misses(results) -> list[Miss]:
-    """Where klfast breaks its contract, batch by batch."""
-    found = []
+def merged(results, choose: Callable[[dict], list[list[Score]]]) -> Iterable[tuple[str, list[list[Score]]]]:
+    """(ISAs, chosen lists of scores), those ISAs together that gave the same bits."""
+    groups: dict[tuple, list[str]] = {}
     for isa, functions in results.items():
-        for function, scores in functions.items():
-            for s in scores:
-                bad = s.errors > limit(function, s.batch.domain)
-                bad |= np.any([*s.wrong.values(), np.signbit(s.value)], axis=0)
-                if bad.any():
-                    i = int(np.argmax(np.where(bad, np.nan_to_num(s.errors, nan=np.inf), -1)))
-                    exact = {"entropy": s.batch.entropy, "cross-entropy": s.batch.cross}.get(
-                        function.partition(",")[0], s.batch.kl)
-                    found.append(Miss(function, isa, s.batch, int(bad.sum()), i, float(s.value[i]),
-                                      float(exact[0][i]), float(s.errors[i])))
-    return found
+        bits = tuple(s.value.tobytes() for scores in choose(functions) for s in scores)
+        groups.setdefault(bits, []).append(isa)
+    return [(" = ".join(isas), choose(results[isas[0]])) for isas in groups.values()]
+
+
+def _functions(results) -> str:
+    names = next(iter(results.values()))
+    lines = []
+    for function in sorted(names, key=lambda f: (f.partition(" ")[0] in PAIRWISE, list(names).index(f))):
+        for domain in DIRECT:
+            for isas, (scores,) in merged(results, lambda functions: [of_domain(functions[function], domain)]):
+                f = Figures.of(scores)
+                promised = "" if function.startswith("product") else number(limit(function, domain))
+                lines.append([function, domain, isas, f"{f.n:,}", cell(f), promised])
+    return table(["function", "of", "instruction set", "n", "error", "promised"], lines)
+
+
+def _strata(results, names: tuple[str, ...], key: Callable[[Batch], object] = stratum) -> list[list]:
+    """[key, n, ISAs, cell of each function] for each key of the batches."""
+    groups = {isa: {f: by(functions[f], key) for f in names} for isa, functions in results.items()}
+    lines = []
+    for name in next(iter(groups.values()))[names[0]]:
+        for isas, scores in merged(groups, lambda functions: [functions[f].get(name, []) for f in names]):
+            cells = [cell(Figures.of(s)) + _share(s) for s in scores]
+            lines.append([name, f"{Figures.of(scores[0]).n:,}", isas, *cells])
+    return lines
+
+
+def _types(results) -> str:
+    lines = _strata(results, ("rowwise",), lambda b: (b.domain, b.storage))
+    lines.sort(key=lambda line: line[0][0], reverse=True)
+    return table(["of", "type", "n", "instruction set", "rowwise"], ([*line[0], *line[1:]] for line in lines))
+
+
+def _direct_strata(results) -> str:
+    return table(["stratum", "n", "instruction set", *DIRECT_FUNCTIONS], _strata(results, DIRECT_FUNCTIONS))
+
+
+def _pairwise_strata(results) -> str:
+    return table(["stratum", "n", "instruction set", *PAIRWISE], _strata(results, tuple(PAIRWISE)))
+
+
+def _share(scores: list[Score]) -> str:
+    share = scores[0].recomputed if scores else None
+    return "" if share is None else f" ({share:.2g})" if 0 < share < 0.01 else f" ({share:.0%})"
 
 
 # ---- other libraries --------------------------------------------------------------------------------------------
 
 
-def measure_peers(data: list[Batch]) -> dict[tuple[str, str], list[Score]]:
-    """{(function, library): scores}. Everything in float64; samples stored in float32 also in float32."""
-    scores = defaultdict(list)
-    for batch in data:
-        types = [np.float64] + [np.float32] * (batch.storage == "float32" and batch.sampled)
-        for dtype in types:
-            P, Q = (np.ascontiguousarray(x, dtype) for x in batch.pairs)
-            for (function, name), compute in peers(batch.domain).items():
-                exact = {"kl": batch.kl, "entropy": batch.entropy, "cross-entropy": batch.cross}[function]
-                if exact is None:
-                    continue
-                rows = (P, Q) if batch.domain == "logits" or name == "scipy stats.entropy" else (_sum_to_1(P), _sum_to_1(Q))
-                values = np.asarray(compute(*rows)).reshape(len(P))
-                label = name + ", float32" * (dtype == np.float32)
-                scores[f"{function} of {batch.domain}", label].append(judge(batch, values, exact))
-    return dict(scores)
+def _differences(functions, rivals, domain) -> str:
+    shown = {f"klfast {name}": functions[name] for name in ("rowwise", *PAIRWISE)}
+    shown |= {library: s for (f, library), s in rivals.items() if f == f"kl of {domain}" and "float32" not in library}
+    groups = {}
+    for name, scores in shown.items():
+        chosen = [s for s in of_domain(scores, domain) if s.batch.epsilon and s.batch.storage == "float64"]
+        groups[name] = by(chosen, lambda b: b.epsilon)
+    lines = []
+    for e, scores in groups["klfast rowwise"].items():
+        figures = [largest(Figures.of(group[e])) for group in groups.values()]
+        lines.append([f"1e-{e}", f"{np.median(scores[0].batch.kl[0]):.0e}", *figures])
+    return table(["ε" if domain == "probs" else "ε, logits", "KL", *groups], lines)
 
 
-def _sum_to_1(rows: np.ndarray) -> np.ndarray:
-    """Rows divided by their float64 sums, those left alone that sum to 1 (float32: to its precision)."""
-    if rows.dtype == np.float32:
-        return rows
-    sums = rows.sum(axis=1, keepdims=True)
-    return np.where(np.abs(sums - 1) <= SUM, rows, rows / sums)
+def _rival_strata(rivals, function, single: bool) -> str:
+    groups = {library: by(scores, stratum) for (f, library), scores in rivals.items()
+              if f == function and library.endswith("float32") == single}
+    first = next(iter(groups.values()))
+    lines = [[name, f"{Figures.of(first[name]).n:,}", *(cell(Figures.of(group[name])) for group in groups.values())]
+             for name in first]
+    return table(["stratum", "n", *groups], lines)
 
 
-def peers(domain: str) -> dict:
-    """{(function, library): function of two matrices}."""
-    import torch
-    from torch.nn.functional import cross_entropy, kl_div, log_softmax
-
-    t, special, softmax = torch.from_numpy, scipy.special, lambda x: scipy.special.softmax(x, axis=1)
-    if domain == "logits":
-        def torch_kl(a, b):
-            a, b = log_softmax(t(a), -1), log_softmax(t(b), -1)
-            return kl_div(b, a, reduction="none", log_target=True).sum(-1)
-
-        return {
-            ("kl", "torch log_softmax + kl_div"): torch_kl,
-            ("kl", "scipy softmax + rel_entr"): lambda a, b: special.rel_entr(softmax(a), softmax(b)).sum(1),
-            ("kl", "scipy softmax + stats.entropy"): lambda a, b: scipy.stats.entropy(softmax(a), softmax(b), axis=1),
-            ("entropy", "torch Categorical(logits)"):
-                lambda a, b: torch.distributions.Categorical(logits=t(a), validate_args=False).entropy(),
-            ("entropy", "scipy softmax + entr"): lambda a, b: special.entr(softmax(a)).sum(1),
-            ("cross-entropy", "torch softmax + cross_entropy"):
-                lambda a, b: cross_entropy(t(b), torch.softmax(t(a), -1), reduction="none"),
-            ("cross-entropy", "scipy softmax + log_softmax"):
-                lambda a, b: -(softmax(a) * special.log_softmax(b, axis=1)).sum(1),
-        }
-    import numkong
-    import simsimd
-
-    return {
-        ("kl", "scipy stats.entropy"): lambda p, q: scipy.stats.entropy(p, q, axis=1),
-        ("kl", "scipy rel_entr"): lambda p, q: special.rel_entr(p, q).sum(1),
-        ("kl", "scipy kl_div"): lambda p, q: special.kl_div(p, q).sum(1),
-        ("kl", "torch kl_div"): lambda p, q: kl_div(t(q).log(), t(p), reduction="none").sum(-1),
-        ("kl", "NumKong"): lambda p, q: numkong.kullbackleibler(p, q),
-        ("kl", "SimSIMD"): lambda p, q: simsimd.kullbackleibler(p, q),
-        ("entropy", "scipy stats.entropy"): lambda p, q: scipy.stats.entropy(p, axis=1),
-        ("entropy", "scipy entr"): lambda p, q: special.entr(p).sum(1),
-        ("entropy", "torch entr"): lambda p, q: torch.special.entr(t(p)).sum(-1),
-        ("cross-entropy", "scipy xlogy"): lambda p, q: -special.xlogy(p, q).sum(1),
-        ("cross-entropy", "torch xlogy"): lambda p, q: -torch.special.xlogy(t(p), t(q)).sum(-1),
-    }
+def _rival_functions(functions, rivals) -> str:
+    lines = []
+    for f in DIRECT_FUNCTIONS[1:]:
+        for domain in DIRECT:
+            compared = {f"**klfast {f}**": of_domain(functions[f], domain)}
+            compared |= {library: scores for (function, library), scores in rivals.items() if function == f"{f} of {domain}"}
+            lines += [[name, f, domain, *(cell(Figures.of(scores, kind)) for kind in KINDS)]
+                      for name, scores in compared.items()]
+    return table(["by", "function", "of", *KINDS], lines)
 
 
 # ---- the program ------------------------------------------------------------------------------------------------
 
 
 def main(arguments: list[str] | None = None) -> int:
-    from .accuracy_report import render
-
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: docs/accuracy.md")
     output = parser.parse_args(arguments).output

@@ -100,8 +100,13 @@ cdef class Rows:
         return self.c.n_rows, self.c.n_cols
 
     def shares_memory(self, array):
-        """Whether the values may lie in the memory of `array`."""
-        return isinstance(self.values, np.ndarray) and np.may_share_memory(self.values, array)
+        """Whether the values lie in the memory of `array` (or may: where that is too hard to say)."""
+        if not isinstance(self.values, np.ndarray):
+            return False
+        try:
+            return np.shares_memory(self.values, array, max_work=10_000)
+        except np.exceptions.TooHardError:
+            return True
 
     def read(self, int64_t i):
         """Row i as the kernels read it (a copy)."""

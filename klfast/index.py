@@ -57,7 +57,7 @@ class Index:
         if n == 0 or m == 0:
             return out
         classes = reference.classes_of(None if P is None else left)
-        pairing, blocks = self._pair(left, reference, classes, plan.product_in_single(single_out, rtol), False, threads)
+        pairing, blocks = self._pair(left, reference, classes, plan.product_in_single(single_out, rtol), False, threads, dense=True)
         consumers.dense(pairing, out, blocks.rows * threads, blocks.column_parts, plan.accept_factor(rtol), factor,
                         progress)
         self.info = _info(pairing, n * m)
@@ -107,14 +107,14 @@ class Index:
         self.info = _info(pairing, left.n * pairing.right.rows.shape[0])
         return result
 
-    def _pair(self, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int):
+    def _pair(self, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int, dense=False):
         """The pairing with the reference encoded, and the blocks to walk it in."""
         natural = reference.operand if self.divergence.p_is_mean else left
         columns = reference.columns(single, distinct, natural.has_zeros)
         c = plan.certificate(left.n_bins, single)
         bins = left.n * left.n_bins * (1 + columns.rows.shape[0] // plan.PRODUCTS_A_BIN)
         threads = plan.worth(threads, bins)
-        blocks = plan.blocks(left.n, columns.rows.shape[0], left.n_bins, threads)
+        blocks = plan.blocks(left.n, columns.rows.shape[0], left.n_bins, threads, dense)
         pairing = _engine.Pairing(
             left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
             left_extra=left.entropy if self.divergence.adds_entropy else None, left_class=classes[0],

@@ -102,7 +102,7 @@ typedef struct {
 /* One block: `row_panels` x `col_panels` register tiles of K multiply-adds. Dense: values go to out
  * (contiguous columns, `out_stride` elements between rows) and uncertain entries to `doubts`
  * (row << 16 | column within the block). Screen: entries whose lower end is not above the row's
- * threshold go to `doubts`, their values and bounds to `hit_value`, `hit_bound`. The capacity of the lists is that
+ * threshold go to `doubts`, their values and bounds to `hit_value`, `hit_bound`. The capacity of the lists is
  * of the whole block, which has at most 65,536 rows and columns. */
 typedef struct {
     const void *left, *right;

@@ -135,7 +135,8 @@ def sources():
 
 
 def test_isa_names_stand_in_two_folders():
-    found = {str(path.relative_to(ROOT)): match.group() for path in sources() if (match := ISA_WORDS.search(code_of(path)))}
+    found = {str(path.relative_to(ROOT)): match.group() for path in sources()
+             if (match := ISA_WORDS.search(code_of(path)))}
     assert not found
     assert len(list(sources())) > 20
 

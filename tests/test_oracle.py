@@ -34,8 +34,8 @@ def test_uses_the_low_part():
 
 
 @pytest.mark.parametrize("value, high", [
-    (np.nan, 1.0), (np.nan, 0.0), (np.nan, np.inf), (-0.0, 0.0), (5e-324, 0.0), (-1.0, 1.0), (0.0, 1e-300), (0.0,
-                                                                                                             5e-324),
+    (np.nan, 1.0), (np.nan, 0.0), (np.nan, np.inf), (-0.0, 0.0), (5e-324, 0.0), (-1.0, 1.0), (0.0, 1e-300),
+    (0.0, 5e-324),
     (1e308, np.inf), (np.inf, 1e308), (-np.inf, np.inf), (1e-302, 1e-303),
 ])
 def test_rejects(value, high):

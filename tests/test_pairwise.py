@@ -53,8 +53,8 @@ def test_typical_error_of_float32(name):
     assert np.median(np.abs(values[finite] - exact[finite]) / exact[finite]) < 3e-7
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (5, 3), (96, 512), (97, 513), (200, 1100), (11, 64), (13,
-                                                                                                                 65)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (5, 3), (96, 512), (97, 513), (200, 1100), (11, 64),
+                                   (13, 65)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_edges_of_tiles(all_threads, isa, shape, dtype):
     P, Q = operands("three-bins", *shape)

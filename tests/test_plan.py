@@ -10,13 +10,14 @@ from klfast import plan
 
 
 @pytest.mark.parametrize("n, m, n_bins, threads, rows, columns, parts", [
-    # rows fit 512 KiB of float64, whole panels of 24, at most 96 x 512
+    # rows fit 1 MiB of float64, whole panels of 24, at most 96 x 512
     (10**6, 10**6, 64, 1, 96, 512, 1),
     (10**6, 10**6, 64, 8, 96, 512, 1),
     (10**6, 10**6, 1, 1, 96, 512, 1),
     (10**6, 10**6, 0, 1, 96, 512, 1),
     (10**6, 10**6, 682, 1, 96, 64, 1),
-    (10**6, 10**6, 1000, 1, 48, 64, 1),
+    (10**6, 10**6, 1000, 1, 96, 64, 1),
+    (10**6, 10**6, 3000, 1, 24, 64, 1),
     (10**6, 10**6, 10**6, 1, 24, 64, 1),
     # few rows: smaller blocks first, then the columns are split
     (100, 10**6, 64, 1, 96, 512, 1),
@@ -28,6 +29,11 @@ from klfast import plan
 ])
 def test_blocks(n, m, n_bins, threads, rows, columns, parts):
     assert plan.blocks(n, m, n_bins, threads) == plan.Blocks(rows, columns, parts)
+
+
+@pytest.mark.parametrize("n_bins, rows", [(1, 24), (256, 24), (257, 96), (1000, 96), (3000, 24)])
+def test_dense_blocks(n_bins, rows):
+    assert plan.blocks(10**6, 10**6, n_bins, 1, dense=True).rows == rows
 
 
 def test_blocks_suit_the_engine():
@@ -42,9 +48,8 @@ def test_blocks_suit_the_engine():
 
 
 @pytest.mark.parametrize("single_output, rtol, expected", [
-    (False, 1e-4, False), (False, 0.5, False), (True, 1e-4, True), (True, 2e-6, True), (True, 1.9e-6, False), (True,
-                                                                                                               0,
-                                                                                                               False),
+    (False, 1e-4, False), (False, 0.5, False), (True, 1e-4, True), (True, 2e-6, True), (True, 1.9e-6, False),
+    (True, 0, False),
 ])
 def test_precision_of_the_product(single_output, rtol, expected):
     assert plan.product_in_single(single_output, rtol) is expected

@@ -23,8 +23,8 @@ def test_the_example_of_the_package():
 
 
 @pytest.mark.parametrize("p_shape, q_shape", [
-    ((), ()), ((3,), ()), ((), (3,)), ((3,), (3,)), ((3, 1), (4,)), ((4,), (3, 1)), ((2, 3), (2, 3)), ((2, 1, 3), (5,
-                                                                                                                   1)),
+    ((), ()), ((3,), ()), ((), (3,)), ((3,), (3,)), ((3, 1), (4,)), ((4,), (3, 1)), ((2, 3), (2, 3)),
+    ((2, 1, 3), (5, 1)),
     ((1,), (6,)), ((2, 3, 4), (3, 1)), ((1, 1, 1), ()), ((5, 1), (1, 5)),
 ])
 def test_broadcasting(isa, rng, p_shape, q_shape):
@@ -51,8 +51,8 @@ def test_views_that_no_reshape_can_flatten(rng):
 
 
 def test_scalars_come_back_as_scalars():
-    for value in (kl.rowwise([0.5, 0.5], [0.25, 0.75]), kl.kl_divergence([0.5, 0.5], [0.25, 0.75]), kl.entropy([0.5,
-                                                                                                                0.5])):
+    p, q = [0.5, 0.5], [0.25, 0.75]
+    for value in (kl.rowwise(p, q), kl.kl_divergence(p, q), kl.entropy(p)):
         assert isinstance(value, np.float64)
 
 
@@ -90,8 +90,8 @@ def outputs(shape, dtype):
     n, m = shape
     record = np.zeros(shape, [("before", "u1"), ("x", dtype)])
     return {
-        "C": np.empty(shape, dtype), "Fortran": np.empty((m, n), dtype).T, "columns": np.empty((n, 3 * m), dtype)[:,
-                                                                                                                  1::3],
+        "C": np.empty(shape, dtype), "Fortran": np.empty((m, n), dtype).T,
+        "columns": np.empty((n, 3 * m), dtype)[:, 1::3],
         "rows": np.empty((2 * n, m), dtype)[::2], "backwards": np.empty(shape, dtype)[::-1, ::-1],
         "block": np.empty((n + 2, m + 3), dtype)[1:-1, 2:-1], "unaligned": record["x"],
     }

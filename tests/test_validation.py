@@ -278,3 +278,27 @@ def test_valid_edges_are_accepted():
     assert kl.pairwise(P).tolist() == [[0, np.inf], [np.log(2), 0]]
     assert kl.rowwise(kl.Categorical(log_probs=np.log(GOOD[:3])), kl.Categorical(log_probs=np.log(GOOD[:3]))).tolist() \
         == [0, 0, 0]
+
+
+def test_damaged_sparse_matrix():
+    """Columns outside of the matrix would be written outside of a row."""
+    damaged = scipy.sparse.csr_array(GOOD)
+    damaged.indices[0] = 1000
+    with pytest.raises(ValueError, match="a damaged sparse matrix was given"):
+        kl.pairwise(kl.Categorical(counts=damaged))
+
+
+def test_out_may_not_be_the_input():
+    P = np.tile(0.25, (4, 4))
+    for arguments in ((P, P), (P, P.copy()), (P.copy(), P)):
+        with pytest.raises(ValueError, match="out overlaps the memory of P or Q"):
+            kl.pairwise(*arguments, out=P)
+    assert (P == 0.25).all()
+
+
+def test_out_of_rowwise_may_be_the_input():
+    """Row values are written after all of them are computed."""
+    P, Q = np.tile([0.5, 0.5], (2, 1)), np.array([[0.25, 0.75], [0.5, 0.5]])
+    expected = kl.rowwise(P, Q)
+    kl.rowwise(P, Q, out=Q[0])
+    assert Q[0].tolist() == expected.tolist()

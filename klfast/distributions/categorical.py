@@ -52,6 +52,7 @@ class Categorical:
                              + (", ".join(given) or "none"))
         self.parameter, values = given.popitem()
         self.values = as_values(values, f"{self.parameter}=")
+        self.dtype = values.dtype if scipy.sparse.issparse(values) else self.values.dtype
         if self.parameter in ("logits", "log_probs"):
             if smoothing is not None:
                 raise ValueError(f"smoothing applies to counts and probs, not to {self.parameter}; pass "
@@ -74,14 +75,14 @@ class Categorical:
     @property
     def single(self) -> bool:
         """Whether the values hold no more than float32 (so that float32 is the natural answer)."""
-        return self.values.dtype.name in ("float32", "float16", "bfloat16")
+        return self.dtype.name in ("float32", "float16", "bfloat16")
 
     @property
     def sum_tolerance(self) -> float:
         """How far a row's sum may be from 1; negative: any sum."""
         if self.parameter in ("counts", "logits") or self.smoothing is not None:
             return -1.0
-        return SUM_TOLERANCE.get(self.values.dtype.name, 1e-6)
+        return SUM_TOLERANCE.get(self.dtype.name, 1e-6)
 
     def rows(self, values=None) -> _engine.Rows:
         """The engine's view of a 2-d array of these distributions (default: all, if 2-d)."""
@@ -93,7 +94,7 @@ class Categorical:
 
     def __repr__(self) -> str:
         smooth = "" if self.smoothing is None else f", smoothing={self.smoothing!r}"
-        return f"Categorical({self.parameter}=<{self.values.dtype.name} array {self.shape}>{smooth})"
+        return f"Categorical({self.parameter}=<{self.dtype.name} array {self.shape}>{smooth})"
 
 
 def as_distribution(x) -> Categorical:

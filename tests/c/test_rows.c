@@ -81,8 +81,8 @@ static void test_priors(const kl_kernels *k, int64_t K, side s, region data, reg
             int right = 1;
             for (int64_t i = 0; i < K; i++) {
                 long double v = x[i] + (long double)prior[i] * 0.25L * (by_sum ? sum : 1);
-                right &= take_log ? fabsl(row[i] - logl(v)) < 1e-15L * (1 + fabsl(logl(v))) : close_to(row[i], v,
-                                                                                                       5e-16);
+                const long double log_v = logl(v);
+                right &= take_log ? fabsl(row[i] - log_v) < 1e-15L * (1 + fabsl(log_v)) : close_to(row[i], v, 5e-16);
             }
             CHECK(right, "%s: prior, %ld bins, by_sum %d, log %d", k->name, (long)K, by_sum, take_log);
         }
@@ -96,8 +96,10 @@ static void test_sparse(const kl_kernels *k, int64_t K, side s, region data, reg
     double all[2 * MOST];
     for (int r = 0; r < 3; r++) {
         for (int32_t c = 0; c < K; c++)
-            if (r != 1 && random_bits() % 3 == 0 && n < 2 * MOST) dense[r][c] = all[n] = uniform(0, 1),
-            indices[n++] = c;
+            if (r != 1 && random_bits() % 3 == 0 && n < 2 * MOST) {
+                dense[r][c] = all[n] = uniform(0, 1);
+                indices[n++] = c;
+            }
         indptr[r + 1] = n;
     }
     values = place(data, (size_t)n * 8, s);
