@@ -70,6 +70,15 @@ def zero_ridden(rng, n, m):
     return make(n), make(m)
 
 
+def wide(empty):
+    """More bins than fit a workspace laid out for few, with and without bins that only P leaves empty."""
+    def make(rng, n, m):
+        p, q = (rng.dirichlet(np.ones(3000), size) for size in (n, m))
+        return normal_form(p * (rng.random(p.shape) >= empty)), q
+
+    return make
+
+
 def one_hot(rng, n, m):
     return np.eye(9)[rng.integers(0, 9, n)], normal_form(np.eye(9)[rng.integers(0, 9, m)] + (rng.random((m, 1)) < 0.5))
 
@@ -103,6 +112,7 @@ def subnormal_bins(rng, n, m):
 
 PROBS = {
     "dirichlet-1": dirichlet(1.0, 64), "dirichlet-0.05": dirichlet(0.05, 64), "long-rows": dirichlet(0.5, 700),
+    "wide": wide(0.0), "wide-with-empty-bins": wide(0.5),
     "one-bin": dirichlet(1.0, 1), "two-bins": dirichlet(1.0, 2), "three-bins": dirichlet(0.3, 3),
     **{f"cloud-1e-{e}": cloud(10.0**-e) for e in (1, 2, 3, 4, 5, 6, 7, 8)},
     "five-clouds-1e-2": five_clouds(1e-2), "five-clouds-1e-6": five_clouds(1e-6), "duplicates": duplicates,

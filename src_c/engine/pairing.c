@@ -51,7 +51,7 @@ void kl_encode_left(const kl_pairing *p, kl_workspace *w, int64_t begin, int64_t
         .width = (int32_t)w->panel_rows, .norm_factor = p->norm_factor,
         .slack_factor = p->slack_factor, .slack_floor = p->slack_floor, .scratch = w->scratch,
         .features = w->features, .offset = w->offset, .norm = w->norm, .slack = w->slack,
-        .support = w->support,
+        .support = p->right_support ? w->support : NULL,
     };
     p->kernels->encode(&args, stats);
 }

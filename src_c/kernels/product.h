@@ -113,19 +113,20 @@ static void KL_NAME(kl_dense)(kl_product_args *args, kl_stats *stats)
             KL_T edge[KL_MR][KL_NR], *out = (KL_T *)args->out + r * args->out_stride + c;
             KL_T *target = whole ? out : edge[0];
             const int64_t stride = whole ? args->out_stride : KL_NR;
-            KL_V least = KL_NAME(kl_set)((KL_T)INFINITY);
+            KL_V least = KL_NAME(kl_set)((KL_T)INFINITY), sum = {0}; /* a minimum forgets NaN, a sum keeps it */
             KL_NAME(kl_tile_product)((const KL_T *)args->left + r * K, (const KL_T *)args->right + c * K, K, &tile);
             KL_UNROLL for (int i = 0; i < KL_MR; i++)
                 KL_UNROLL for (int h = 0; h < 2; h++) {
                     KL_V value = KL_NAME(kl_values)(args, &tile, r, c, i, h);
                     KL_NAME(kl_store)(target + i * stride + h * KL_W, value);
                     least = KL_MIN(value, least);
+                    sum += value;
                 }
             if (!whole)
                 for (int i = 0; i < rows; i++)
                     memcpy(out + i * args->out_stride, edge[i], (size_t)cols * sizeof(KL_T));
             const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
-            if (__builtin_expect(KL_BITS(~(least * accept >= bound)) != 0, 0))
+            if (__builtin_expect(KL_BITS(~(least * accept >= bound) | (sum != sum)) != 0, 0))
                 n_doubts = KL_NAME(kl_find_doubts)(args, &tile, r, c, rows, cols, n_doubts);
         }
     }
