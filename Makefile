@@ -11,7 +11,7 @@ SOURCES := setup.py pyproject.toml $(filter-out klfast/_engine.c,$(wildcard klfa
            $(shell find src_c -name '*.[ch]')
 COPIED := klfast src_c tests setup.py pyproject.toml README.md LICENSE
 
-.PHONY: help build demo test test-c bench sanitize sanitize-address sanitize-undefined dist clean distclean
+.PHONY: help build demo test test-c bench bench-compare accuracy sanitize sanitize-address sanitize-undefined dist clean distclean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -32,6 +32,12 @@ test-c:  ## only the C tests
 
 bench: $(VENV)/.extra-bench $(BUILT)  ## the workloads beside other libraries, as one table (long)
 	@$(PY) -m benchmarks.report $(BENCH_ARGS)
+
+accuracy: $(VENV)/.extra-test $(VENV)/.extra-bench $(BUILT)  ## regenerate docs/accuracy.md: klfast and other libraries against exact values
+	@$(PY) -m benchmarks.accuracy
+
+bench-compare: $(BUILT)  ## this tree against BASE=<revision>, interleaved
+	@$(PY) -m benchmarks.compare $(BASE) $(BENCH_ARGS)
 
 sanitize: sanitize-address sanitize-undefined  ## all tests under both sanitizers (long)
 

@@ -266,7 +266,7 @@ def rowwise(Rows P, Rows Q, int64_t begin, int64_t end, bint cross, double toler
     cdef int64_t tasks = (end - begin + step - 1) // step, t, first, last
     stats = Stats(n_threads)
     cdef stats_of_thread *each = (<Stats>stats).each
-    cdef double[:, ::1] scratch = scratch_for(n_threads, 2 * max(P.c.n_cols, 8 * min(P.c.n_cols, 256)))
+    cdef double[:, ::1] scratch = scratch_for(n_threads, 4 * max(P.c.n_cols, 8 * min(P.c.n_cols, 256)))
     cdef const kl_kernels *kernels = active
     cdef int me
     for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):

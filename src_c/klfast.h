@@ -134,7 +134,7 @@ typedef struct {
     void (*accumulate)(const kl_rows *, const kl_norm *, int64_t begin, int64_t end, double *sum,
                        double *scratch, kl_stats *);
     /* out[i] = KL(P_i || Q_i), or with `cross` the cross-entropy; checks as scan does.
-     * scratch: 2 * n_cols doubles, 16 * n_cols for up to 256 bins. */
+     * scratch: 4 * n_cols doubles, 32 * n_cols for up to 256 bins. */
     void (*rowwise)(const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end, int32_t cross,
                     double tolerance_p, double tolerance_q, double *out, double *scratch, kl_stats *);
     void (*entropy)(const kl_rows *, const kl_norm *, int64_t begin, int64_t end, double *out,

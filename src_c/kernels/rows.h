@@ -1,10 +1,11 @@
 /* Blocks of rows: check, sum up, compare row by row, encode. Each calls the row kernels above. */
 
+/* `weights`: where to keep what a LOGITS scan has exponentiated, or NULL. */
 static kl_row_status kl_scan_row(int32_t domain, const double *row, int64_t K, double tolerance,
-                                 kl_norm *norm, int32_t *zeros)
+                                 kl_norm *norm, int32_t *zeros, double *weights)
 {
     return domain == KL_PROBS ? kl_scan_probs(row, K, tolerance, norm, zeros)
-                              : kl_scan_logits(row, K, tolerance, norm, zeros);
+                              : kl_scan_logits(row, K, tolerance, norm, zeros, weights);
 }
 
 /* Rows are summed a group ahead of their comparison, so that the processor finds independent work while
@@ -34,7 +35,7 @@ static void kl_scan(const kl_rows *rows, int64_t begin, int64_t end, double tole
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t i = begin; i < end; i++) {
         const double *row = kl_read(rows, i, scratch);
-        kl_row_status status = kl_scan_row(rows->domain, row, rows->n_cols, tolerance, norms + i, zeros);
+        kl_row_status status = kl_scan_row(rows->domain, row, rows->n_cols, tolerance, norms + i, zeros, NULL);
         if (status != KL_ROW_OK) {
             kl_refuse(stats, status, i, norms[i].a);
             return;
@@ -89,14 +90,15 @@ static void kl_rowwise(const kl_rows *P, const kl_rows *Q, int64_t begin, int64_
         const double *p[KL_IN_FLIGHT], *q[KL_IN_FLIGHT];
         kl_norm np[KL_IN_FLIGHT], nq[KL_IN_FLIGHT];
         for (int64_t r = 0; r < n; r++) {
-            p[r] = kl_read(P, first + r, scratch + 2 * r * K);
-            q[r] = kl_read(Q, first + r, scratch + (2 * r + 1) * K);
-            kl_row_status status = kl_scan_row(P->domain, p[r], K, tolerance_p, np + r, &zeros);
+            double *own = scratch + 4 * r * K; /* two rows as doubles, and their weights */
+            p[r] = kl_read(P, first + r, own);
+            q[r] = kl_read(Q, first + r, own + K);
+            kl_row_status status = kl_scan_row(P->domain, p[r], K, tolerance_p, np + r, &zeros, own + 2 * K);
             if (status != KL_ROW_OK) {
                 kl_refuse(stats, status, first + r, np[r].a);
                 return;
             }
-            status = kl_scan_row(P->domain, q[r], K, tolerance_q, nq + r, &zeros);
+            status = kl_scan_row(P->domain, q[r], K, tolerance_q, nq + r, &zeros, own + 3 * K);
             if (status != KL_ROW_OK) {
                 kl_refuse(stats, status + 16u, first + r, nq[r].a); /* + 16: it is the row of Q */
                 return;
@@ -107,8 +109,9 @@ static void kl_rowwise(const kl_rows *P, const kl_rows *Q, int64_t begin, int64_
                 kl_prefetch(P, first + group + r);
                 kl_prefetch(Q, first + group + r);
             }
+            const double *weights = scratch + (4 * r + 2) * K;
             out[first + r] = probs ? kl_direct_probs(p[r], np[r], q[r], nq[r], K)
-                                   : kl_direct_logits(p[r], np[r], q[r], nq[r], K);
+                                   : kl_direct_logits_with(p[r], np[r], weights, q[r], nq[r], weights + K, K);
         }
         if (!cross) continue;
         for (int64_t r = 0; r < n; r++)

@@ -274,7 +274,7 @@ void test_direct(const kl_kernels *k)
 void test_rows(const kl_kernels *k)
 {
     enum { ROWS = 21 };
-    region left = region_new(8 * ROWS * MOST), right = region_new(8 * ROWS * MOST), spare = region_new(8 * 16 * MOST);
+    region left = region_new(8 * ROWS * MOST), right = region_new(8 * ROWS * MOST), spare = region_new(8 * 32 * MOST);
     region answer = region_new(8 * ROWS), total = region_new(8 * MOST);
     for (int l = 1; l < n_lengths; l++)
         for (side s = AT_END; s <= AT_START; s++)
@@ -283,7 +283,7 @@ void test_rows(const kl_kernels *k)
                     const int64_t K = lengths[l];
                     double *p = place(left, (size_t)(n * K) * 8, s), *q = place(right, (size_t)(n * K) * 8, s);
                     double *out = place(answer, (size_t)n * 8, s), *sum = place(total, (size_t)K * 8, s);
-                    double *scratch = place(spare, (size_t)K * 8 * (K <= 256 ? 16 : 2), s);
+                    double *scratch = place(spare, (size_t)K * 8 * (K <= 256 ? 32 : 4), s);
                     for (int64_t i = 0; i < n; i++) fill_pair(p + i * K, q + i * K, K, domain, (int)(i % 4));
                     kl_rows P = matrix(p, n, K, domain), Q = matrix(q, n, K, domain);
                     kl_norm np[ROWS], nq[ROWS];
