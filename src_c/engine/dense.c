@@ -3,10 +3,10 @@
 
 #include <string.h>
 
-static void put(char *at, int32_t single, double value)
+static void put(char *at, int32_t single, double value) /* `at` may be a misaligned field of a record */
 {
-    if (single) *(float *)at = (float)value;
-    else *(double *)at = value;
+    const float narrow = (float)value;
+    memcpy(at, single ? (const void *)&narrow : (const void *)&value, single ? sizeof narrow : sizeof value);
 }
 
 /* A finished tile to the user's array: other precision, stride or base. */
