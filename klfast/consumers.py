@@ -16,11 +16,13 @@ from . import _engine
 SLAB_SECONDS = 0.2
 
 
-def run_slabs(n: int, unit: int, work: Callable[[int, int], None], progress, pairs_per_row: int = 1) -> None:
-    """Call work(begin, end) over 0..n in slabs of whole `unit`s that take about SLAB_SECONDS each."""
+def run_slabs(n: int, unit: int, work: Callable[[int, int], None], progress, pairs_per_row: int = 1,
+              first: int = 1) -> None:
+    """Call work(begin, end) over 0..n in slabs of whole `unit`s that take about SLAB_SECONDS each; the first has about
+    `first` rows."""
     with tqdm(total=n * pairs_per_row, unit="pair", unit_scale=True, disable=not progress,
               desc=progress if isinstance(progress, str) else None) as bar:
-        begin, size = 0, unit
+        begin, size = 0, max(unit, first // unit * unit)
         while begin < n:
             end = min(begin + size, n)
             start = time.perf_counter()
@@ -33,15 +35,16 @@ def run_slabs(n: int, unit: int, work: Callable[[int, int], None], progress, pai
             begin = end
 
 
-def dense(pairing: _engine.Pairing, out: np.ndarray, unit: int, parts: int, accept: float, factor: float,
+def dense(pairing: _engine.Pairing, out: np.ndarray, unit: int, parts: int, first: int, accept: float, factor: float,
           progress) -> np.ndarray:
     """Every value, into `out`."""
     run_slabs(out.shape[0], unit, lambda a, b: pairing.dense(out, a, b, parts, accept, factor), progress,
-              out.shape[1])
+              out.shape[1], first)
     return out
 
 
-def top(pairing: _engine.Pairing, n: int, m: int, k: int, skip_self: bool, unit: int, parts: int, progress):
+def top(pairing: _engine.Pairing, n: int, m: int, k: int, skip_self: bool, unit: int, parts: int, first: int,
+        progress):
     """The k nearest columns of each row: (values, columns), ordered by (value, column)."""
     values, columns = np.empty((n, k)), np.empty((n, k), np.int64)
 
@@ -49,7 +52,7 @@ def top(pairing: _engine.Pairing, n: int, m: int, k: int, skip_self: bool, unit:
         v, c = pairing.top(k, skip_self, begin, end, parts)
         values[begin:end], columns[begin:end] = _merge(v, c, k)
 
-    run_slabs(n, unit, work, progress, m)
+    run_slabs(n, unit, work, progress, m, first)
     return values, columns
 
 

@@ -58,8 +58,8 @@ class Index:
             return out
         classes = reference.classes_of(None if P is None else left)
         pairing, blocks = self._pair(left, reference, classes, plan.product_in_single(single_out, rtol), False, threads, dense=True)
-        consumers.dense(pairing, out, blocks.rows * threads, blocks.column_parts, plan.accept_factor(rtol), factor,
-                        progress)
+        consumers.dense(pairing, out, blocks.rows * threads, blocks.column_parts, plan.first_slab(m, left.n_bins, threads),
+                        plan.accept_factor(rtol), factor, progress)
         self.info = _info(pairing, n * m)
         return out
 
@@ -102,9 +102,10 @@ class Index:
 
     def _search(self, left, reference, k, skip_self, distinct, threads, progress):
         pairing, blocks = self._pair(left, reference, (None, None), True, distinct, threads)
-        result = consumers.top(pairing, left.n, pairing.right.rows.shape[0], k, skip_self, blocks.rows * threads,
-                               blocks.column_parts, progress)
-        self.info = _info(pairing, left.n * pairing.right.rows.shape[0])
+        m = pairing.right.rows.shape[0]
+        result = consumers.top(pairing, left.n, m, k, skip_self, blocks.rows * threads, blocks.column_parts,
+                               plan.first_slab(m, left.n_bins, threads), progress)
+        self.info = _info(pairing, left.n * m)
         return result
 
     def _pair(self, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int, dense=False):

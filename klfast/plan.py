@@ -103,6 +103,16 @@ def worth(threads: int, bins: int) -> int:
     return max(1, min(threads, bins // WORK_A_THREAD))
 
 
+# Multiply-adds in the first slab of a call, a tenth of a second of one thread: whether the pairs are cheaper or dearer
+# than that shows in it, and small calls are one slab.
+FIRST_SLAB = 2e9
+
+
+def first_slab(m: int, n_bins: int, threads: int) -> int:
+    """Rows of the first slab against m columns."""
+    return max(1, int(FIRST_SLAB * threads / max(m * n_bins, 1)))
+
+
 @dataclass(frozen=True)
 class Blocks:
     """Rows and columns of a tile, and into how many parts the columns are split among threads."""
@@ -119,6 +129,7 @@ ROWS_A_BLOCK = 96
 COLUMNS_A_BLOCK = 512
 BLOCK_BYTES = 1 << 19
 DENSE_BINS = 256  # up to here, dense blocks have PANEL rows
+BLOCKS_A_THREAD = 16  # half a block is lost at the end of a slab: 3% of a thread's share
 PANEL = 24  # a multiple of every register tile's height
 
 
@@ -131,9 +142,9 @@ def blocks(n: int, m: int, n_bins: int, threads: int, dense: bool = False) -> Bl
     columns = max(64, min(COLUMNS_A_BLOCK, fit) // 64 * 64)
     if threads == 1:
         return Blocks(rows, columns, 1)
-    # Four blocks a thread, or smaller blocks of rows; still too few: split the columns.
-    wanted = 4 * threads
+    # Blocks enough that the last ones even out, or smaller blocks of rows; still too few: split the columns.
+    wanted = BLOCKS_A_THREAD * threads
     rows = max(PANEL, min(rows, math.ceil(n / wanted / PANEL) * PANEL))
     row_blocks = max(1, math.ceil(n / rows))
-    parts = 1 if row_blocks >= wanted else math.ceil(wanted / row_blocks)
+    parts = 1 if row_blocks >= 4 * threads else math.ceil(4 * threads / row_blocks)
     return Blocks(rows, columns, max(1, min(parts, math.ceil(m / columns))))

@@ -21,7 +21,8 @@ from klfast import plan
     (10**6, 10**6, 10**6, 1, 24, 64, 1),
     # few rows: smaller blocks first, then the columns are split
     (100, 10**6, 64, 1, 96, 512, 1),
-    (400, 10**6, 64, 4, 48, 512, 2),
+    (400, 10**6, 64, 4, 24, 512, 1),
+    (4000, 10**6, 64, 4, 72, 512, 1),
     (1, 10**6, 64, 2, 24, 512, 8),
     (1, 10**6, 64, 16, 24, 512, 64),
     (24, 1000, 64, 16, 24, 512, 2),
@@ -34,6 +35,12 @@ def test_blocks(n, m, n_bins, threads, rows, columns, parts):
 @pytest.mark.parametrize("n_bins, rows", [(1, 24), (256, 24), (257, 96), (1000, 96), (3000, 24)])
 def test_dense_blocks(n_bins, rows):
     assert plan.blocks(10**6, 10**6, n_bins, 1, dense=True).rows == rows
+
+
+@pytest.mark.parametrize("m, n_bins, threads, rows", [(200_000, 64, 1, 156), (200_000, 64, 2, 312), (10**9, 100, 1, 1),
+                                                      (0, 0, 1, 2 * 10**9)])
+def test_first_slab(m, n_bins, threads, rows):
+    assert plan.first_slab(m, n_bins, threads) == rows
 
 
 def test_blocks_suit_the_engine():

@@ -225,3 +225,21 @@ def test_more_than_two_to_the_31_elements_by_broadcasting():
     assert stats.refused is None
     expected = kl.rowwise(kl.Categorical(counts=p), kl.Categorical(counts=q))
     assert out[n - 3 :].tolist() == [expected] * 3
+
+
+def test_dlpack(counts):
+    """Objects that offer their memory by DLPack alone."""
+
+    class Tensor:
+        def __init__(self, array):
+            self.array = array
+
+        def __dlpack__(self, **kwargs):
+            return self.array.__dlpack__(**kwargs)
+
+        def __dlpack_device__(self):
+            return self.array.__dlpack_device__()
+
+    p, q = (x + 1.0 for x in counts)
+    np.testing.assert_array_equal(kl.pairwise(kl.Categorical(counts=Tensor(p)), kl.Categorical(counts=Tensor(q))),
+                                  kl.pairwise(kl.Categorical(counts=p), kl.Categorical(counts=q)))

@@ -113,7 +113,8 @@ def as_values(x, name: str):
     if type(x).__module__.partition(".")[0] == "torch":
         x = _from_torch(x)
     try:
-        array = np.asarray(x)
+        only_dlpack = hasattr(x, "__dlpack__") and not hasattr(x, "__array__")
+        array = np.from_dlpack(x) if only_dlpack else np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
     if array.dtype.name == "bool":
