@@ -103,9 +103,9 @@ def worth(threads: int, bins: int) -> int:
     return max(1, min(threads, bins // WORK_A_THREAD))
 
 
-# Multiply-adds in the first slab of a call, a tenth of a second of one thread: whether the pairs are cheaper or dearer
+# Multiply-adds of a thread in the first slab, 10 to 80 ms: whether the pairs are cheaper or dearer
 # than that shows in it, and small calls are one slab.
-FIRST_SLAB = 2e9
+FIRST_SLAB = 5e8
 
 
 def first_slab(m: int, n_bins: int, threads: int) -> int:
