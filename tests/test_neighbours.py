@@ -50,6 +50,13 @@ def test_many_references(all_threads, isa, name):
         assert_exact(kl.kneighbors(P, Q, k, n_jobs=n_jobs), exact, k)
 
 
+def test_hundreds_of_tiles(isa):
+    """Far more tiles of columns than there are bits in a word, in one part."""
+    rng = np.random.default_rng(5)
+    P, Q = rng.dirichlet(np.ones(3), 3), rng.dirichlet(np.ones(3), 60_000)
+    assert_exact(kl.kneighbors(P, Q, 4, n_jobs=1), np.stack([kl.rowwise(p, Q) for p in P]), 4)
+
+
 @pytest.mark.parametrize("name", ["dirichlet-1", "duplicates", "zero-ridden"])
 def test_many_rows(name):
     P, Q = operands(name, 500, 700)

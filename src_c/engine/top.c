@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FIRST_COLUMNS 64 /* a multiple of every panel's width */
+
 typedef struct {
     double low, high; /* the exact value lies between */
     double exact;     /* NaN: not known yet */
@@ -143,11 +145,20 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
         list_of(&w, top->capacity, i)->count = 0;
     }
     for (int64_t i = n; i % w.panel_rows; i++) lower_threshold(p, &w, i, -INFINITY);
-    for (int64_t col = col_begin; col < col_end; col += p->column_block) {
-        const int64_t cols = col_end - col < p->column_block ? col_end - col : p->column_block;
+    /* Without a threshold every entry is a hit: start with few columns, tighten, and double. */
+    const int64_t block = p->column_block;
+    int64_t step = FIRST_COLUMNS < block ? FIRST_COLUMNS : block, cols;
+    for (int64_t col = col_begin, growing = 1; col < col_end; col += cols) {
+        cols = col_end - col < step ? col_end - col : step;
         kl_product_args args = kl_block_args(p, &w, n, col, cols);
         (p->single ? p->kernels->screen32 : p->kernels->screen64)(&args, stats);
         collect(p, top, &w, &args, begin, col, stats);
+        for (int64_t i = 0; i < n && growing; i++) {
+            candidates *c = list_of(&w, top->capacity, i);
+            if (c->count > k) lower_threshold(p, &w, i, thin(c, k));
+        }
+        growing = step < block;
+        if (growing) step = 2 * step < block ? 2 * step : block;
     }
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
