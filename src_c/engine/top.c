@@ -35,9 +35,14 @@ static int by_value(const void *a, const void *b) /* the order of the answer */
     return (x->column > y->column) - (x->column < y->column);
 }
 
-/* The k-th smallest `high` (k from 1); reorders the list (Hoare's selection). */
+/* The k-th smallest `high` (k from 1); may reorder the list (Hoare's selection). */
 static double kth_high(candidate *x, int64_t n, int64_t k)
 {
+    if (k == 1) {
+        double least = x[0].high;
+        for (int64_t t = 1; t < n; t++) least = x[t].high < least ? x[t].high : least;
+        return least;
+    }
     int64_t left = 0, right = n - 1;
     while (left < right) {
         double pivot = x[left + (right - left) / 2].high;
@@ -116,6 +121,7 @@ static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_
         candidates *c = list_of(w, top->capacity, i);
         c->list[c->count++] = (candidate){value - bound, value + bound, NAN, j};
         stats->candidates++;
+        if (top->k == 1 && value + bound < now) lower_threshold(p, w, i, value + bound);
         if (c->count == top->capacity)
             lower_threshold(p, w, i, make_room(p, w, c, top->k, top->capacity, begin + i, stats));
     }

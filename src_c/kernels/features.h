@@ -121,7 +121,8 @@ static kl_feature_row kl_features(int32_t domain, int32_t role, const double *ro
         memset(out, 0, (size_t)K * sizeof *out);
         return (kl_feature_row){0, INFINITY, 0};
     }
-    const kl_logit_pair pair = kl_logit_pair_of(norm, center->norm);
+    kl_logit_pair pair = {.lambda = {0}};
+    if (!probs) pair = kl_logit_pair_of(norm, center->norm);
     kl_sum g = kl_sum_zero();
     kl_feature_sums s = {.squares = kl_lanes_zero(), .missing = kl_lanes_zero(), .least = kl_set_f64(1)};
     double tails[5][KL_LANES];
