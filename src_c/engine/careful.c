@@ -101,6 +101,14 @@ static double huge_logits(const double *a, double a_max, const double *b, double
     return 4 * kl;
 }
 
+/* e^exponent * x, also where the weight alone would underflow. */
+static double weighted(double exponent, double x)
+{
+    if (exponent > -600) return exp(exponent) * x;
+    double half = exp(exponent / 2);
+    return x * half * half;
+}
+
 /* Nearly equal logits: with delta = a - b, exact up to a shift, and dbar its mean under p,
  *     KL = log1p( sum p * gamma(dbar - delta) ),  p * e^(dbar - delta) = q * e^h
  * which is second order in the spread of delta, however small. */
@@ -115,25 +123,24 @@ double kl_careful_logits(const double *a, const double *b, int64_t K)
     for (int64_t k = 0; k < K; k++) {
         if (a[k] == -INFINITY) continue;
         dd d = two_sum(a[k], -b[k]);
-        double w = exp(a[k] - a[r]);
-        sum += w;
-        mean += w * ((d.high - zero.high) + (d.low - zero.low));
+        sum += exp(a[k] - a[r]);
+        mean += weighted(a[k] - a[r], (d.high - zero.high) + (d.low - zero.low));
     }
     mean /= sum;
     const double h = (b_max - b[r]) + mean;
     dd g = {0, 0};
     for (int64_t k = 0; k < K; k++) {
         if (b[k] == -INFINITY) continue; /* then a is masked too, or KL would be infinite */
-        double w = exp(a[k] - a[r]);
+        const double exponent = a[k] - a[r];
         dd d = two_sum(a[k], -b[k]);
         double x = mean - ((d.high - zero.high) + (d.low - zero.low));
         if (a[k] == -INFINITY) g = dd_add(g, exp(b[k] - b_max + h));
-        else if (x > 0.5) g = dd_add(g, exp(b[k] - b_max + h) - w * (1 + x));
-        else if (x < -0.5) g = dd_add(g, w * (expm1(x) - x));
+        else if (x > 0.5) g = dd_add(g, exp(b[k] - b_max + h) - weighted(exponent, 1 + x));
+        else if (x < -0.5) g = dd_add(g, weighted(exponent, expm1(x) - x));
         else {
             double s = 0, power = 0.5;
             for (int n = 3; n < 18; n++, power *= x / (n - 1)) s += power;
-            g = dd_add(g, w * x * x * s);
+            g = dd_add(g, weighted(exponent, x * x * s));
         }
     }
     double kl = log1p(g.high / sum);
