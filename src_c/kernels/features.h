@@ -29,23 +29,32 @@ KL_INLINE vf64 kl_reverse_term(vf64 q, vf64 d, kl_log_reduced r)
     return KL_FMA_F64(-q, v2 * kl_atanh_tail(r.v), kl_select(r.e == 0, r.v * d, far));
 }
 
+/* What the first loop over a block leaves to the second: row against centre, scaled by 2^64. */
+typedef struct { double e[KL_SUM_BLOCK], v[KL_SUM_BLOCK], d[KL_SUM_BLOCK]; } kl_reduced_bins;
+
+KL_INLINE void kl_reduce_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, vf64 inverse, kl_reduced_bins *out)
+{
+    for (int64_t k = 0; k < n; k += KL_W64) {
+        vf64 x = kl_load_f64(b.row + k), c = kl_load_f64(b.probs + k) * KL_UP;
+        vf64 difference = kl_fma_exact(x, inverse, -c);
+        kl_log_reduced r = kl_log_reduce(x * inverse, c, difference);
+        s->least = KL_MIN_F64(kl_select(x == 0, kl_set_f64(1), x * inverse), s->least);
+        kl_store_f64(out->e + k, r.e);
+        kl_store_f64(out->v + k, r.v);
+        kl_store_f64(out->d + k, difference);
+    }
+}
+
 KL_INLINE void kl_mean_probs_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, vf64 inverse)
 {
-    double e[KL_SUM_BLOCK], v[KL_SUM_BLOCK], d[KL_SUM_BLOCK];
-    for (int64_t k = 0; k < n; k += KL_W64) {
-        vf64 pk = kl_load_f64(b.row + k), c = kl_load_f64(b.probs + k) * KL_UP;
-        vf64 difference = kl_fma_exact(pk, inverse, -c);
-        kl_log_reduced r = kl_log_reduce(pk * inverse, c, difference);
-        s->least = KL_MIN_F64(kl_select(pk == 0, kl_set_f64(1), pk * inverse), s->least);
-        kl_store_f64(e + k, r.e);
-        kl_store_f64(v + k, r.v);
-        kl_store_f64(d + k, difference);
-    }
+    kl_reduced_bins r;
+    kl_reduce_bins(s, b, n, inverse, &r);
     for (int64_t k = 0; k < n; k += KL_LANES)
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
             const int64_t at = k + j * KL_W64;
-            vf64 pk = kl_load_f64(b.row + at), c = kl_load_f64(b.probs + at), difference = kl_load_f64(d + at);
-            vf64 g = kl_term(pk * inverse, difference, (kl_log_reduced){kl_load_f64(e + at), kl_load_f64(v + at)});
+            vf64 pk = kl_load_f64(b.row + at), c = kl_load_f64(b.probs + at), difference = kl_load_f64(r.d + at);
+            kl_log_reduced parts = {kl_load_f64(r.e + at), kl_load_f64(r.v + at)};
+            vf64 g = kl_term(pk * inverse, difference, parts);
             vf64 x = difference * (1 / KL_UP) * kl_load_f64(b.scale + at);
             s->unsupported |= (c == 0) & (pk > 0);
             s->g.v[j] += kl_select(pk == 0, c * KL_UP, g);
@@ -56,24 +65,16 @@ KL_INLINE void kl_mean_probs_bins(kl_feature_sums *s, kl_feature_bins b, int64_t
 
 KL_INLINE void kl_natural_probs_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, vf64 inverse)
 {
-    double e[KL_SUM_BLOCK], v[KL_SUM_BLOCK], d[KL_SUM_BLOCK];
-    for (int64_t k = 0; k < n; k += KL_W64) {
-        vf64 qk = kl_load_f64(b.row + k), c = kl_load_f64(b.probs + k) * KL_UP;
-        vf64 difference = kl_fma_exact(qk, inverse, -c);
-        kl_log_reduced r = kl_log_reduce(qk * inverse, c, difference);
-        s->least = KL_MIN_F64(kl_select(qk == 0, kl_set_f64(1), qk * inverse), s->least);
-        kl_store_f64(e + k, r.e);
-        kl_store_f64(v + k, r.v);
-        kl_store_f64(d + k, difference);
-    }
+    kl_reduced_bins r;
+    kl_reduce_bins(s, b, n, inverse, &r);
     for (int64_t k = 0; k < n; k += KL_LANES)
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
             const int64_t at = k + j * KL_W64;
             vf64 qk = kl_load_f64(b.row + at), c = kl_load_f64(b.probs + at) * KL_UP;
-            kl_log_reduced r = {kl_load_f64(e + at), kl_load_f64(v + at)};
-            vf64 g = kl_reverse_term(c, kl_load_f64(d + at), r);
+            kl_log_reduced parts = {kl_load_f64(r.e + at), kl_load_f64(r.v + at)};
+            vf64 g = kl_reverse_term(c, kl_load_f64(r.d + at), parts);
             vi64 empty = qk == 0, off = empty | (c == 0);
-            vf64 y = kl_select(off, (vf64){0}, kl_log_value(r) * kl_load_f64(b.scale + at));
+            vf64 y = kl_select(off, (vf64){0}, kl_log_value(parts) * kl_load_f64(b.scale + at));
             s->missing.v[j] += kl_select(empty, c, (vf64){0});
             s->g.v[j] += kl_select(empty, (vf64){0}, kl_select(c == 0, qk * inverse, g));
             s->squares.v[j] += y * y;
