@@ -9,6 +9,12 @@ PROBS: int
 LOGITS: int
 MEAN: int
 NATURAL: int
+ROW_NAN: int
+ROW_INFINITE: int
+ROW_NEGATIVE: int
+ROW_EMPTY: int
+ROW_SUM: int
+ROW_OF_Q: int
 STORAGES: dict[str, int]
 
 def isas() -> dict[str, bool]: ...

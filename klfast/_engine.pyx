@@ -19,8 +19,10 @@ cimport numpy as cnp
 
 cnp.import_array()
 
-PROBS, LOGITS = 0, 1
-MEAN, NATURAL = 0, 1
+PROBS, LOGITS = KL_PROBS, KL_LOGITS
+MEAN, NATURAL = KL_MEAN, KL_NATURAL
+ROW_NAN, ROW_INFINITE, ROW_NEGATIVE = KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE
+ROW_EMPTY, ROW_SUM, ROW_OF_Q = KL_ROW_EMPTY, KL_ROW_SUM, KL_ROW_OF_Q
 
 # ---- ISA -------------------------------------------------------------------------------------------
 
@@ -54,8 +56,9 @@ use_isa(os.environ.get("KLFAST_ISA") or None)
 
 # ---- operands -----------------------------------------------------------------------------------------
 
-STORAGES = {"float64": 0, "float32": 1, "float16": 2, "bfloat16": 3, "int8": 4, "uint8": 5, "bool": 5,
-            "int16": 6, "uint16": 7, "int32": 8, "uint32": 9, "int64": 10, "uint64": 11}
+STORAGES = {"float64": KL_FLOAT64, "float32": KL_FLOAT32, "float16": KL_FLOAT16, "bfloat16": KL_BFLOAT16,
+            "int8": KL_INT8, "uint8": KL_UINT8, "bool": KL_UINT8, "int16": KL_INT16, "uint16": KL_UINT16,
+            "int32": KL_INT32, "uint32": KL_UINT32, "int64": KL_INT64, "uint64": KL_UINT64}
 
 
 cdef void *address(array) except? NULL:
@@ -261,7 +264,7 @@ def entropy(Rows rows, norms, int n_threads):
 
 def rowwise(Rows P, Rows Q, int64_t begin, int64_t end, bint cross, double tolerance_p,
             double tolerance_q, double[::1] out, int n_threads):
-    """out[begin:end] = D(P_i || Q_i). Returns stats; a refused row of Q has status + 16."""
+    """out[begin:end] = D(P_i || Q_i). Returns stats; the status of a refused row of Q has ROW_OF_Q added."""
     cdef int64_t step = max(1, min(ROWS_A_TASK, (end - begin + 4 * n_threads - 1) // (4 * n_threads)))
     cdef int64_t tasks = (end - begin + step - 1) // step, t, first, last
     stats = Stats(n_threads)

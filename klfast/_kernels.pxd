@@ -2,7 +2,9 @@
 from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "klfast.h" nogil:
-    int KL_STORAGE_COUNT
+    int KL_FLOAT64, KL_FLOAT32, KL_FLOAT16, KL_BFLOAT16
+    int KL_INT8, KL_UINT8, KL_INT16, KL_UINT16, KL_INT32, KL_UINT32, KL_INT64, KL_UINT64
+    int KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE, KL_ROW_EMPTY, KL_ROW_SUM, KL_ROW_OF_Q
     int KL_PROBS, KL_LOGITS
     int KL_MEAN, KL_NATURAL
 

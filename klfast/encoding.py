@@ -76,34 +76,30 @@ def check_bins(p: int, q: int) -> None:
         raise ValueError(f"P and Q must have the same number of bins; got {p} and {q}")
 
 
-# kl_row_status of src_c/klfast.h
-_NAN, _INFINITE, _NEGATIVE, _EMPTY, _SUM = range(1, 6)
-
-
 def refusal(dist: Categorical, rows: _engine.Rows, name: str, status: int, row: int, value: float,
             place: str | None = None) -> ValueError:
     """The error for a refused row: what is wrong, where, what to do."""
     place = place or f"row {row}"
     logits = dist.domain == _engine.LOGITS
     data = rows.read(row)
-    if status == _EMPTY:
+    if status == _engine.ROW_EMPTY:
         what = "every logit is -inf" if logits else "the row sums to 0"
         return ValueError(f"{name}: {place} is empty ({what}); drop it" + ("" if logits else ", or smooth: "
                           "klfast.Categorical(counts=..., smoothing=0.5)"))
-    if status == _SUM and logits:
+    if status == _engine.ROW_SUM and logits:
         return ValueError(f"{name}: {place} of log_probs has probabilities that sum to exp({value:.6g}), not 1 "
                           f"(tolerance {dist.sum_tolerance:g}); pass klfast.Categorical(logits=...) to normalise")
-    if status == _SUM:
+    if status == _engine.ROW_SUM:
         return ValueError(f"{name}: {place} sums to {value:.9g}, not 1 (tolerance {dist.sum_tolerance:g}); if these are "
                           "counts or weights, pass klfast.Categorical(counts=...), which normalises")
-    test = {_NAN: np.isnan, _NEGATIVE: lambda x: x < 0,
-            _INFINITE: np.isposinf if logits else np.isinf}[status]
+    test = {_engine.ROW_NAN: np.isnan, _engine.ROW_NEGATIVE: lambda x: x < 0,
+            _engine.ROW_INFINITE: np.isposinf if logits else np.isinf}[status]
     where = np.flatnonzero(test(data))
     if not where.size:
         return ValueError(f"{name}: {place} is finite but its sum overflows float64; scale the row down")
     k = int(where[0])
-    advice = {_NAN: "replace or drop it", _INFINITE: "replace or drop it",
-              _NEGATIVE: "probabilities and counts are >= 0; log-weights go to klfast.Categorical(logits=...)"}
+    advice = {_engine.ROW_NAN: "replace or drop it", _engine.ROW_INFINITE: "replace or drop it",
+              _engine.ROW_NEGATIVE: "probabilities and counts are >= 0; log-weights go to klfast.Categorical(logits=...)"}
     return ValueError(f"{name}: {place}, bin {k} is {data[k]:g}; {advice[status]}")
 
 

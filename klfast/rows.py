@@ -64,10 +64,10 @@ def run(d, p, q, pv, qv, shape, out, threads, first=0):
         stats = _engine.rowwise(P, Q, begin, end, d.adds_entropy, *tolerances, target, threads)
         if stats.refused:
             status, row, value = stats.refused
-            second = status >= 16
+            second = status >= _engine.ROW_OF_Q
             is_q = second == d.p_is_mean
-            raise refusal(q if is_q else p, Q if second else P, "Q" if is_q else "P", status - 16 * second, row, value,
-                          place(first + row, shape))
+            raise refusal(q if is_q else p, Q if second else P, "Q" if is_q else "P",
+                          status - _engine.ROW_OF_Q * second, row, value, place(first + row, shape))
 
     consumers.run_slabs(n, max(1, min(n, (1 << 20) // P.shape[1])), work, False)
 

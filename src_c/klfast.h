@@ -49,9 +49,10 @@ typedef struct {
 /* Two numbers that describe a row: PROBS (sum, least entry); LOGITS (max, sum of exp(a - max)). */
 typedef struct { double a, b; } kl_norm;
 
-/* Why a row was refused (0: it was not). */
+/* Why a row was refused (0: it was not). Row by row, KL_ROW_OF_Q is added for a row of the second matrix. */
 typedef enum {
-    KL_ROW_OK, KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE, KL_ROW_EMPTY, KL_ROW_SUM
+    KL_ROW_OK, KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE, KL_ROW_EMPTY, KL_ROW_SUM,
+    KL_ROW_OF_Q = 16
 } kl_row_status;
 
 /* ---- what a block of work leaves behind besides its values ---------------------------------- */

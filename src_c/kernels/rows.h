@@ -100,7 +100,7 @@ static void kl_rowwise(const kl_rows *P, const kl_rows *Q, int64_t begin, int64_
             }
             status = kl_scan_row(P->domain, q[r], K, tolerance_q, nq + r, &zeros, own + 3 * K);
             if (status != KL_ROW_OK) {
-                kl_refuse(stats, status + 16u, first + r, nq[r].a); /* + 16: it is the row of Q */
+                kl_refuse(stats, status + KL_ROW_OF_Q, first + r, nq[r].a);
                 return;
             }
         }
