@@ -9,13 +9,15 @@
 Rows are P, columns are Q, always: ``out[i, j] = D(P_i || Q_j)``, in nats.
 """
 
-from .compute import entropy, kl_divergence, kneighbors, nearest, pairwise, rowwise
+from .compute import (contributions, entropy, kl_divergence, kneighbors, nearest, pairwise, pairwise_chunked,
+                      radius_neighbors, reduce, rowwise)
 from .config import __version__, show_config
 from .distributions import Categorical
-from .divergences import Divergence, divergences
+from .divergences import Alpha, Chernoff, Divergence, Renyi, SkewJS, SkewKL, Tsallis, divergences
 from .index import Index
 
 __all__ = [
-    "Categorical", "Divergence", "Index", "__version__", "divergences", "entropy", "kl_divergence", "kneighbors",
-    "nearest", "pairwise", "rowwise", "show_config",
+    "Alpha", "Categorical", "Chernoff", "Divergence", "Index", "Renyi", "SkewJS", "SkewKL", "Tsallis", "__version__",
+    "contributions", "divergences", "entropy", "kl_divergence", "kneighbors", "nearest", "pairwise", "pairwise_chunked",
+    "radius_neighbors", "reduce", "rowwise", "show_config",
 ]

@@ -7,6 +7,7 @@ pass checked operands; a refused row comes back as a status in `Stats`.
 """
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from ._kernels cimport *
@@ -19,7 +20,13 @@ cimport numpy as cnp
 
 cnp.import_array()
 
-PROBS, LOGITS = KL_PROBS, KL_LOGITS
+PROBS, LOGITS, MEASURE = KL_PROBS, KL_LOGITS, KL_MEASURE
+KINDS = {"kl": KL_KL, "jeffreys": KL_JEFFREYS, "power": KL_POWER, "itakura_saito": KL_ITAKURA_SAITO,
+         "skew_js": KL_SKEW_JS, "skew_kl": KL_SKEW_KL, "variation": KL_VARIATION, "triangular": KL_TRIANGULAR}
+FINISHES = {"linear": KL_LINEAR, "sqrt": KL_SQRT, "log": KL_LOG}
+PRODUCT, SUM_ABS = KL_PRODUCT, KL_SUM_ABS
+SUPPORT_FREE, SUPPORT_EQUAL = KL_SUPPORT_FREE, KL_SUPPORT_EQUAL
+REDUCTIONS = {"sum": KL_REDUCE_SUM, "mean": KL_REDUCE_SUM, "min": KL_REDUCE_MIN, "max": KL_REDUCE_MAX}
 MEAN, NATURAL = KL_MEAN, KL_NATURAL
 ROW_NAN, ROW_INFINITE, ROW_NEGATIVE = KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE
 ROW_EMPTY, ROW_SUM, ROW_OF_Q = KL_ROW_EMPTY, KL_ROW_SUM, KL_ROW_OF_Q
@@ -63,6 +70,29 @@ STORAGES = {"float64": KL_FLOAT64, "float32": KL_FLOAT32, "float16": KL_FLOAT16,
 
 cdef void *address(array) except? NULL:
     return cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
+cdef class Form:
+    """A divergence as the engine knows it: kind and number of its terms, finish (kl_divergence in klfast.h)."""
+    cdef kl_divergence c
+
+    def __init__(self, kind, number=0, finish="linear", scale=0, factor=1, adds_entropy=False):
+        self.c.kind, self.c.finish, self.c.adds_entropy = KINDS[kind], FINISHES[finish], adds_entropy
+        self.c.number, self.c.scale, self.c.factor = number, scale, factor
+
+    @property
+    def shape(self):
+        """The tile that its fast form runs in."""
+        return kl_shape_of(&self.c)
+
+    @property
+    def support(self):
+        """Which empty bins make a value infinite."""
+        return kl_support_of(&self.c)
+
+    def width(self, int64_t K):
+        """Features a row of K bins."""
+        return kl_width_of(&self.c, K)
 
 
 cdef class Rows:
@@ -128,6 +158,10 @@ cdef class Rows:
             index = self.index[index]
         return Rows(self.values, self.domain, self.prior, self.c.prior_weight, self.c.weight_by_sum,
                     self.c.take_log, index)
+
+    def as_measure(self):
+        """The same weights, not normalised."""
+        return Rows(self.values, MEASURE, self.prior, self.c.prior_weight, self.c.weight_by_sum, False, self.index)
 
     def as_logits(self):
         """The same weights read as their logarithms."""
@@ -262,7 +296,7 @@ def entropy(Rows rows, norms, int n_threads):
     return result
 
 
-def rowwise(Rows P, Rows Q, int64_t begin, int64_t end, bint cross, double tolerance_p,
+def rowwise(Form form, Rows P, Rows Q, int64_t begin, int64_t end, double tolerance_p,
             double tolerance_q, double[::1] out, int n_threads):
     """out[begin:end] = D(P_i || Q_i). Returns stats; the status of a refused row of Q has ROW_OF_Q added."""
     cdef int64_t step = max(1, min(ROWS_A_TASK, (end - begin + 4 * n_threads - 1) // (4 * n_threads)))
@@ -276,9 +310,25 @@ def rowwise(Rows P, Rows Q, int64_t begin, int64_t end, bint cross, double toler
         me = threadid()
         first = begin + t * step
         last = min(first + step, end)
-        kernels.rowwise(&P.c, &Q.c, first, last, cross, tolerance_p, tolerance_q, &out[0],
+        kernels.rowwise(&form.c, &P.c, &Q.c, first, last, tolerance_p, tolerance_q, &out[0],
                        &scratch[me, 0], &each[me].stats)
     return stats
+
+
+def contributions(Form form, Rows P, Rows Q, int n_threads):
+    """The nonnegative term of each bin of each pair of rows: (n, K)."""
+    cdef int64_t n = P.c.n_rows, K = P.c.n_cols, i
+    result = np.empty((n, K))
+    cdef double[:, ::1] out = result
+    cdef double[:, ::1] scratch = scratch_for(n_threads, 2 * K)
+    cdef const kl_kernels *kernels = active
+    cdef int me
+    if n and K:
+        for i in prange(n, nogil=True, schedule="static", num_threads=n_threads):
+            me = threadid()
+            kl_contributions(&form.c, P.c.domain, kernels.read(&P.c, i, &scratch[me, 0]),
+                             kernels.read(&Q.c, i, &scratch[me, K]), K, &out[i, 0])
+    return result
 
 
 def keys(Rows rows, norms, int n_threads):
@@ -313,181 +363,4 @@ def compare(Rows a, Rows b, rows_a, rows_b, int n_threads):
     return same.astype(bool), identical.astype(bool)
 
 
-cdef class Center:
-    """The point around which features are taken, with its whitening scale."""
-    cdef kl_center c
-    cdef readonly object probs, row
-    cdef object scale, unscale
-
-    def __init__(self, row, norm, probs, scale):
-        self.row, self.probs, self.scale = (np.ascontiguousarray(x, np.float64) for x in (row, probs, scale))
-        self.unscale = np.divide(1, self.scale, where=self.scale > 0, out=np.zeros_like(self.scale))
-        self.c.row = <const double *>address(self.row)
-        self.c.probs = <const double *>address(self.probs)
-        self.c.scale = <const double *>address(self.scale)
-        self.c.unscale = <const double *>address(self.unscale)
-        self.c.norm.a, self.c.norm.b = norm
-
-
-cdef class Columns:
-    """The right operand, encoded and packed for the active ISA."""
-    cdef readonly object features, offset, norm, slack, support
-    cdef readonly Rows rows
-    cdef readonly Center center
-    cdef readonly int role
-    cdef readonly bint single
-    cdef readonly str isa
-    cdef object norms
-
-    def __init__(self, Rows rows, norms, Center center, int role, bint single, bint with_support,
-                 double slack_factor, double slack_floor, int n_threads):
-        cdef int64_t n = rows.c.n_rows, K = rows.c.n_cols, words = (K + 63) // 64, t, first
-        cdef int64_t width = active.nr32 if single else active.nr64
-        cdef int64_t panels = (n + width - 1) // width, size = 4 if single else 8
-        real = np.float32 if single else np.float64
-        self.rows, self.norms, self.center, self.role = rows, norms, center, role
-        self.single, self.isa = single, active.name.decode()
-        raw = np.empty(panels * width * K * size + 64, np.uint8)  # aligned to a cache line
-        start = -raw.__array_interface__["data"][0] % 64
-        self.features = raw[start:start + panels * width * K * size].view(real)
-        self.offset, self.norm, self.slack = (np.empty(panels * width, real) for _ in range(3))
-        self.support = np.empty(panels * width * words if with_support else 0, np.uint64)
-        cdef char *features = <char *>address(self.features)
-        cdef char *offset = <char *>address(self.offset)
-        cdef char *norm = <char *>address(self.norm)
-        cdef char *slack = <char *>address(self.slack)
-        cdef uint64_t *support = <uint64_t *>address(self.support)
-        cdef const kl_norm *norm_of = <const kl_norm *>address(norms)
-        cdef Stats stats = Stats(n_threads)
-        cdef stats_of_thread *each = stats.each
-        cdef double[:, ::1] scratch = scratch_for(n_threads, 2 * K)
-        cdef uint8_t[::1] args_memory = np.zeros(n_threads * sizeof(kl_encode_args), np.uint8)
-        cdef kl_encode_args *args = <kl_encode_args *>&args_memory[0]
-        cdef const kl_kernels *kernels = active
-        cdef int me
-        for t in prange(panels, nogil=True, schedule="dynamic", num_threads=n_threads):
-            me = threadid()
-            first = t * width
-            args[me].rows, args[me].norms, args[me].center = &rows.c, norm_of, &center.c
-            args[me].begin, args[me].end = first, min(first + width, n)
-            args[me].role, args[me].single, args[me].width = role, single, <int32_t>width
-            args[me].norm_factor, args[me].slack_factor = 1, slack_factor
-            args[me].slack_floor, args[me].scratch = slack_floor, &scratch[me, 0]
-            args[me].features = features + first * K * size
-            args[me].offset, args[me].norm = offset + first * size, norm + first * size
-            args[me].slack = slack + first * size
-            args[me].support = support + first * words if with_support else NULL
-            kernels.encode(&args[me], &each[me].stats)
-
-    @property
-    def nbytes(self):
-        return sum(x.nbytes for x in (self.features, self.offset, self.norm, self.slack, self.support))
-
-
-cdef class Pairing:
-    """Rows to be compared with encoded columns; `dense` and `top` run slabs of rows."""
-    cdef kl_pairing c
-    cdef object keep
-    cdef readonly Rows left
-    cdef readonly Columns right
-    cdef readonly Stats stats
-    cdef int n_threads
-
-    def __init__(self, Rows left, left_norms, Columns right, *, double norm_factor, double slack_factor,
-                 double slack_floor, left_extra=None, left_class=None, right_class=None,
-                 int64_t row_block, int64_t column_block, int n_threads):
-        if right.isa != active.name.decode():
-            raise RuntimeError(f"the columns were encoded for {right.isa}, the active ISA is {active_isa()}")
-        if left_class is not None:
-            left_class, right_class = (np.ascontiguousarray(x, np.int64) for x in (left_class, right_class))
-        self.left, self.right, self.n_threads = left, right, n_threads
-        self.keep = (left_norms, left_extra, left_class, right_class)
-        self.stats = Stats(n_threads)
-        self.c.kernels = active
-        self.c.left, self.c.right = &left.c, &right.rows.c
-        self.c.left_norms = <const kl_norm *>address(left_norms)
-        self.c.right_norms = <const kl_norm *>address(right.norms)
-        self.c.center = &right.center.c
-        self.c.left_role, self.c.single = NATURAL if right.role == MEAN else MEAN, right.single
-        self.c.norm_factor, self.c.slack_factor, self.c.slack_floor = norm_factor, slack_factor, slack_floor
-        self.c.left_extra = NULL
-        self.c.left_class = self.c.right_class = NULL
-        self.c.right_support = NULL
-        self.c.features = <const void *>address(right.features)
-        self.c.offset = <const void *>address(right.offset)
-        self.c.norm = <const void *>address(right.norm)
-        self.c.slack = <const void *>address(right.slack)
-        if right.support.size:
-            self.c.right_support = <const uint64_t *>address(right.support)
-        if left_extra is not None:
-            self.c.left_extra = <const double *>address(left_extra)
-        if left_class is not None:
-            self.c.left_class = <const int64_t *>address(left_class)
-            self.c.right_class = <const int64_t *>address(right_class)
-        self.c.row_block, self.c.column_block = row_block, column_block
-
-    def dense(self, out, int64_t begin, int64_t end, int64_t column_parts, double accept, double factor):
-        """Write the values of rows [begin, end) to those rows of out (float32 or float64, any strides)."""
-        cdef kl_dense_out o
-        o.data = <char *>address(out)
-        o.row_stride, o.col_stride = out.strides
-        o.single, o.accept, o.factor = out.dtype == np.float32, accept, factor
-        cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c
-        cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
-        cdef int64_t parts = (m + part - 1) // part
-        cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 0))
-        cdef stats_of_thread *each = self.stats.each
-        cdef int me
-        for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
-            me = threadid()
-            r = begin + t // parts * block
-            c = t % parts * part
-            kl_dense_block(&self.c, &o, r, min(r + block, end), c, min(c + part, m), &space[me, 0],
-                           &each[me].stats)
-
-    def top(self, int64_t k, bint skip_self, int64_t begin, int64_t end, int64_t column_parts):
-        """(values, columns), each (parts, end - begin, k): the k nearest within each part of the columns."""
-        cdef kl_top top
-        top.k, top.skip_self = k, skip_self
-        top.capacity = 2 * k + 32
-        cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c, s
-        cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
-        cdef int64_t parts = (m + part - 1) // part
-        values = np.empty((parts, end - begin, k))
-        columns = np.empty((parts, end - begin, k), np.int64)
-        cdef double[:, :, ::1] v = values
-        cdef int64_t[:, :, ::1] j = columns
-        cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, top.capacity))
-        cdef stats_of_thread *each = self.stats.each
-        cdef int me
-        for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
-            me = threadid()
-            s = t % parts
-            r = begin + t // parts * block
-            c = s * part
-            kl_top_block(&self.c, &top, r, min(r + block, end), c, min(c + part, m), &v[s, r - begin, 0],
-                         &j[s, r - begin, 0], &space[me, 0], &each[me].stats)
-        return values, columns
-
-    def _part(self, int64_t column_parts):
-        """Columns a part, whole panels."""
-        cdef int64_t m = self.c.right.n_rows, width = 64
-        cdef int64_t part = (m + column_parts - 1) // max(column_parts, 1)
-        return max(width, (part + width - 1) // width * width)
-
-
-def expand(values, classes, starts, members, query_class, bint skip_self, int64_t k, int n_threads):
-    """Neighbour lists of distinct rows to those of all rows: see kl_top_expand. query_class[i] is the
-    list of row i."""
-    cdef int64_t n = query_class.shape[0], i, k_classes = values.shape[1]
-    out_values, out_columns = np.empty((n, k)), np.empty((n, k), np.int64)
-    cdef const double[:, ::1] v = values
-    cdef const int64_t[:, ::1] c = classes
-    cdef const int64_t[::1] s = starts, mem = members, q = query_class
-    cdef double[:, ::1] ov = out_values
-    cdef int64_t[:, ::1] oc = out_columns
-    cdef int64_t[:, ::1] cursors = np.empty((n_threads, k_classes + 8), np.int64)
-    for i in prange(n, nogil=True, schedule="static", num_threads=n_threads):
-        kl_top_expand(k, k_classes, &v[q[i], 0], &c[q[i], 0], &s[0], &mem[0], i if skip_self else -1,
-                      &ov[i, 0], &oc[i, 0], &cursors[threadid(), 0])
-    return out_values, out_columns
+include "_pairing.pxi"

@@ -5,7 +5,12 @@ cdef extern from "klfast.h" nogil:
     int KL_FLOAT64, KL_FLOAT32, KL_FLOAT16, KL_BFLOAT16
     int KL_INT8, KL_UINT8, KL_INT16, KL_UINT16, KL_INT32, KL_UINT32, KL_INT64, KL_UINT64
     int KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE, KL_ROW_EMPTY, KL_ROW_SUM, KL_ROW_OF_Q
-    int KL_PROBS, KL_LOGITS
+    int KL_PROBS, KL_LOGITS, KL_MEASURE
+    int KL_KL, KL_JEFFREYS, KL_POWER, KL_ITAKURA_SAITO, KL_SKEW_JS, KL_SKEW_KL, KL_VARIATION, KL_TRIANGULAR
+    int KL_LINEAR, KL_SQRT, KL_LOG
+    int KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE
+    int KL_SUPPORT_FREE, KL_SUPPORT_WITHIN, KL_SUPPORT_EQUAL
+    int KL_REDUCE_SUM, KL_REDUCE_MIN, KL_REDUCE_MAX
     int KL_MEAN, KL_NATURAL
 
     ctypedef struct kl_rows:
@@ -21,6 +26,15 @@ cdef extern from "klfast.h" nogil:
     ctypedef struct kl_norm:
         double a, b
 
+    ctypedef struct kl_divergence:
+        int32_t kind, finish, adds_entropy
+        double number, scale, factor
+
+    int kl_shape_of(const kl_divergence *)
+    int kl_support_of(const kl_divergence *)
+    int64_t kl_width_of(const kl_divergence *, int64_t)
+    void kl_contributions(const kl_divergence *, int32_t, const double *, const double *, int64_t, double *)
+
     ctypedef struct kl_stats:
         uint64_t recomputed, equal, candidates
         uint32_t isa_ran, status
@@ -35,6 +49,7 @@ cdef extern from "klfast.h" nogil:
         const double *unscale
 
     ctypedef struct kl_encode_args:
+        const kl_divergence *divergence
         const kl_rows *rows
         const kl_norm *norms
         const kl_center *center
@@ -57,11 +72,10 @@ cdef extern from "klfast.h" nogil:
                      kl_stats *) noexcept nogil
         void (*accumulate)(const kl_rows *, const kl_norm *, int64_t, int64_t, double *, double *,
                            kl_stats *) noexcept nogil
-        void (*rowwise)(const kl_rows *, const kl_rows *, int64_t, int64_t, int32_t, double, double,
+        void (*rowwise)(const kl_divergence *, const kl_rows *, const kl_rows *, int64_t, int64_t, double, double,
                         double *, double *, kl_stats *) noexcept nogil
         void (*entropy)(const kl_rows *, const kl_norm *, int64_t, int64_t, double *, double *,
                         kl_stats *) noexcept nogil
-        double (*direct[2])(const double *, kl_norm, const double *, kl_norm, int64_t) noexcept nogil
         const double *(*read)(const kl_rows *, int64_t, double *) noexcept nogil
         void (*encode)(const kl_encode_args *, kl_stats *) noexcept nogil
 
@@ -75,6 +89,7 @@ cdef extern from "klfast.h" nogil:
 
     ctypedef struct kl_pairing:
         const kl_kernels *kernels
+        const kl_divergence *divergence
         const kl_rows *left
         const kl_rows *right
         const kl_norm *left_norms
@@ -87,6 +102,7 @@ cdef extern from "klfast.h" nogil:
         const void *offset
         const void *norm
         const void *slack
+        const void *weights
         const uint64_t *right_support
         const int64_t *left_class
         const int64_t *right_class
@@ -98,7 +114,7 @@ cdef extern from "klfast.h" nogil:
         char *data
         int64_t row_stride, col_stride
         int32_t single
-        double accept, factor
+        double accept
 
     void kl_dense_block(const kl_pairing *, const kl_dense_out *, int64_t, int64_t, int64_t, int64_t,
                         void *, kl_stats *)
@@ -109,5 +125,16 @@ cdef extern from "klfast.h" nogil:
 
     void kl_top_block(const kl_pairing *, const kl_top *, int64_t, int64_t, int64_t, int64_t,
                       double *, int64_t *, void *, kl_stats *)
+    ctypedef struct kl_hit:
+        double value
+        int64_t row, column
+
+    void kl_within_begin(const kl_pairing *, double, int64_t, int64_t, void *, kl_stats *)
+    int64_t kl_within_tile(const kl_pairing *, double, int32_t, int64_t, int64_t, int64_t, int64_t, void *, kl_hit *,
+                           kl_stats *)
+    void kl_within_sort(const kl_hit *, int64_t, int64_t, int64_t, const int64_t *, int64_t *, kl_hit *, double *,
+                        int64_t *)
+    void kl_reduce_block(const kl_pairing *, int32_t, int32_t, double, int64_t, int64_t, int64_t, int64_t, double *,
+                         double *, void *, kl_stats *)
     void kl_top_expand(int64_t, int64_t, const double *, const int64_t *, const int64_t *,
                        const int64_t *, int64_t, double *, int64_t *, int64_t *)

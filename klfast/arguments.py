@@ -10,10 +10,12 @@ import numpy as np
 from . import plan
 
 
-def base_factor(base) -> float:
+def base_factor(base, divergence=None) -> float:
     """What turns nats into units of `base`."""
     if base is None:
         return 1.0
+    if divergence is not None and not divergence.logarithmic:
+        raise ValueError(f"base: {divergence.name} is not a logarithm, so it has no base; leave base=None")
     if not isinstance(base, Real) or not 1 < base < math.inf:
         raise ValueError(f"base must be a finite number above 1; got {base!r}")
     return 1 / math.log(base)
@@ -37,6 +39,35 @@ def checked_k(k, m: int, leaves_out_self: bool) -> int:
         raise ValueError(f"k = {k} neighbours were asked for, but there are only {max(candidates, 0)} candidates"
                          + (" (a row is not its own neighbour)" if leaves_out_self else ""))
     return int(k)
+
+
+def checked_radius(radius) -> float:
+    """radius as a finite float >= 0."""
+    if not isinstance(radius, Real) or isinstance(radius, bool) or not 0 <= radius < math.inf:
+        raise ValueError(f"radius must be a finite number >= 0; got {radius!r}")
+    return float(radius)
+
+
+def checked_limit(limit) -> int:
+    """limit as an int >= 0, or the default."""
+    if limit is None:
+        return plan.LIMIT
+    if not isinstance(limit, Integral) or isinstance(limit, bool) or limit < 0:
+        raise ValueError(f"limit must be a whole number of pairs; got {limit!r}")
+    return int(limit)
+
+
+def checked_op(op) -> str:
+    if op not in ("sum", "mean", "min", "max"):
+        raise ValueError(f"op must be 'sum', 'mean', 'min' or 'max'; got {op!r}")
+    return op
+
+
+def checked_axis(axis) -> int:
+    """0 or 1, of the matrix of values."""
+    if axis not in (0, 1, -1, -2) or isinstance(axis, bool):
+        raise ValueError(f"axis must be 1 (over the columns: one value a row) or 0 (over the rows); got {axis!r}")
+    return axis % 2
 
 
 def checked_out(out, shape, default_type):

@@ -22,8 +22,8 @@ def rowwise(P, Q, divergence="kl", *, axis=-1, base=None, out=None, n_jobs=None)
     ----------
     P, Q : array-like or Categorical
         Distributions along `axis`; the other axes broadcast.
-    divergence : str
-        A name of `klfast.divergences`.
+    divergence : str or Divergence
+        A name of `klfast.divergences`, or such as ``klfast.Renyi(0.5)``.
     axis : int
         The axis of the bins.
     base : float, optional
@@ -50,8 +50,21 @@ def rowwise(P, Q, divergence="kl", *, axis=-1, base=None, out=None, n_jobs=None)
     Kullback and Leibler, "On Information and Sufficiency", Ann. Math. Stat. 22 (1951).
     """
     d = divergences.find(divergence)
-    factor = base_factor(base)
+    form = d.form if base is None else d.form_in(base_factor(base, d))
     threads = plan.n_threads(n_jobs)
+    p, q, pv, qv, shape = _broadcast(P, Q, axis)
+    result_type = np.float32 if p.single and q.single else np.float64
+    out = checked_out(out, shape, result_type)
+    values = np.empty(math.prod(shape))
+    threads = plan.worth(threads, values.size * pv.shape[-1])
+    if values.size:
+        rows.run(d, form, p, q, pv, qv, shape, values, threads)
+    out[...] = values.reshape(shape)
+    return out if out.ndim else out[()]
+
+
+def _broadcast(P, Q, axis):
+    """Both sides as distributions, their values with the bins last and broadcast, and the shape of the answer."""
     p, q = as_distribution(P), as_distribution(Q)
     pv, qv = rows.bins_last(p, axis, "P"), rows.bins_last(q, axis, "Q")
     check_bins(pv.shape[-1], qv.shape[-1])
@@ -59,19 +72,9 @@ def rowwise(P, Q, divergence="kl", *, axis=-1, base=None, out=None, n_jobs=None)
         shape = np.broadcast_shapes(pv.shape[:-1], qv.shape[:-1])
     except ValueError:
         raise ValueError(f"P and Q do not broadcast: shapes {p.shape} and {q.shape}, bins along axis {axis}") from None
-    result_type = np.float32 if p.single and q.single else np.float64
-    out = checked_out(out, shape, result_type)
-    values = np.empty(math.prod(shape))
-    threads = plan.worth(threads, values.size * pv.shape[-1])
-    if values.size:
-        if pv.shape[-1] == 0:
-            raise ValueError(f"P has shape {p.shape}: distributions need at least one bin")
-        pv, qv = rows.broadcast(pv, shape), rows.broadcast(qv, shape)
-        rows.run(d, p, q, pv, qv, shape, values, threads)
-        if factor != 1:
-            values *= factor
-    out[...] = values.reshape(shape)
-    return out if out.ndim else out[()]
+    if pv.shape[-1] == 0 and math.prod(shape):
+        raise ValueError(f"P has shape {p.shape}: distributions need at least one bin")
+    return p, q, rows.broadcast(pv, shape), rows.broadcast(qv, shape), shape
 
 
 def kl_divergence(P, Q, *, axis=-1, base=None, out=None, n_jobs=None):
@@ -135,8 +138,8 @@ def pairwise(P, Q=None, divergence="kl", *, dtype=None, rtol=None, base=None, ou
         One distribution a row.
     Q : array-like (m, K) or Categorical, optional
         Default: P.
-    divergence : str
-        A name of `klfast.divergences`.
+    divergence : str or Divergence
+        A name of `klfast.divergences`, or such as ``klfast.Renyi(0.5)``.
     dtype : float32 or float64, optional
         Of the answer; default float64, or float32 if both inputs hold no more than float32.
     rtol : float, optional
@@ -214,6 +217,146 @@ def nearest(P, Q=None, divergence="kl", *, n_jobs=None, progress=False):
     """
     index, left = _index_and_rows(P, Q, divergence, n_jobs)
     return index.nearest(left, progress=progress)
+
+
+def radius_neighbors(P, Q=None, radius=1.0, divergence="kl", *, limit=None, n_jobs=None, progress=False):
+    """The rows of Q with ``D(P_i || Q_j) <= radius``, for each row of P: exact.
+
+    Parameters
+    ----------
+    P, Q : array-like (n, K), (m, K) or Categorical
+        One distribution a row. Q=None: Q is P, and each row leaves itself out.
+    radius : float
+        In nats; pairs at exactly this value belong to the answer.
+    divergence, n_jobs, progress
+        As in `pairwise`.
+    limit : int, optional
+        MemoryError, instead of a full memory, beyond so many pairs; default 100 million.
+
+    Returns
+    -------
+    scipy.sparse.csr_array (n, m), float64
+        The values of `rowwise`, to the bit; each row's entries in the order of (value, column). Zeros (equal
+        distributions) are stored, explicitly: `eliminate_zeros` would lose them.
+
+    Raises
+    ------
+    ValueError
+        As `rowwise`, before any work; a radius that is negative or not finite.
+    MemoryError
+        More pairs than `limit`.
+
+    Notes
+    -----
+    As in `kneighbors`, a float32 product screens and the direct float64 kernel decides. Memory: the answer, and
+    about three times that while it is collected.
+    """
+    index, left = _index_and_rows(P, Q, divergence, n_jobs)
+    return index.radius_neighbors(left, radius, limit=limit, progress=progress)
+
+
+def reduce(P, Q=None, op="mean", divergence="kl", *, axis=1, rtol=None, base=None, n_jobs=None, progress=False):
+    """Sum, mean, least or largest of ``D(P_i || Q_j)`` over the columns or the rows, without the matrix.
+
+    Parameters
+    ----------
+    P, Q : array-like (n, K), (m, K) or Categorical
+        One distribution a row. Q=None: Q is P, and the zeros of the diagonal count.
+    op : {"mean", "sum", "min", "max"}
+    divergence, rtol, base, n_jobs, progress
+        As in `pairwise`.
+    axis : {1, 0}
+        1: over the columns, one number for each row of P; 0: over the rows, one for each row of Q.
+
+    Returns
+    -------
+    ndarray (n,) or (m,), float64
+        Sums are compensated; the bits do not depend on the number of threads.
+
+    Raises
+    ------
+    ValueError
+        As `rowwise`; a mean, min or max of nothing.
+    """
+    index, left = _index_and_rows(P, Q, divergence, n_jobs)
+    return index.reduce(left, op, axis=axis, rtol=rtol, base=base, progress=progress)
+
+
+def pairwise_chunked(P, Q=None, divergence="kl", *, reduce_func=None, working_memory=None, dtype=None, rtol=None,
+                     base=None, n_jobs=None, progress=False):
+    """Generate `pairwise` in chunks of rows, in the manner of `sklearn.metrics.pairwise_distances_chunked`.
+
+    Parameters
+    ----------
+    P, Q, divergence, dtype, rtol, base, n_jobs, progress
+        As in `pairwise`.
+    reduce_func : callable, optional
+        Called as ``reduce_func(chunk, start)``, start being the first row; its result is yielded instead of the chunk.
+    working_memory : float, optional
+        MiB of a chunk; default 64. A chunk has at least one row.
+
+    Yields
+    ------
+    ndarray (rows, m), or what reduce_func returns
+
+    Raises
+    ------
+    ValueError
+        As `pairwise`, at the call, not at the first chunk.
+
+    Examples
+    --------
+    >>> import numpy as np, klfast as kl
+    >>> P = np.random.default_rng(0).dirichlet(np.ones(8), 1000)
+    >>> far = [chunk.max(axis=1) for chunk in kl.pairwise_chunked(P, working_memory=1)]
+    >>> len(far)
+    8
+    """
+    index, left = _index_and_rows(P, Q, divergence, n_jobs)
+    return index.pairwise_chunked(left, reduce_func=reduce_func, working_memory=working_memory, dtype=dtype, rtol=rtol,
+                                  base=base, progress=progress)
+
+
+def contributions(P, Q, divergence="kl", *, axis=-1, base=None, n_jobs=None):
+    """What each bin adds to ``D(P_i || Q_i)``: nonnegative terms, inf in the bins that make the value infinite.
+
+    For ``"kl"``, ``p_k log(p_k / q_k) - p_k + q_k``, which sum to the divergence as ``p_k log(p_k / q_k)`` do, without
+    its negative terms. In general the terms f(p_k, q_k) of the divergence with f = f' = 0 at p_k = q_k. Where the
+    divergence ends in a root or a logarithm, the terms are those under it: they sum to the squared distance for
+    ``"js_distance"`` and ``"hellinger"``, to ``1 - sum_k p_k^s q_k^(1-s)`` for Renyi's and its like (above order 1
+    to its negative).
+
+    Parameters
+    ----------
+    P, Q, divergence, axis, base, n_jobs
+        As in `rowwise`. Cross-entropy has no such terms.
+
+    Returns
+    -------
+    ndarray
+        float64, the broadcast shape of P and Q.
+
+    Raises
+    ------
+    ValueError
+        As `rowwise`.
+
+    References
+    ----------
+    Csiszar, "Information-type measures of difference of probability distributions", Studia Sci. Math. Hung. 2 (1967).
+    """
+    d = divergences.find(divergence)
+    if d.adds_entropy:
+        raise ValueError(f"{d.name} has no nonnegative terms that vanish where p = q; take the contributions of 'kl'")
+    unit = base_factor(base, d)
+    threads = plan.n_threads(n_jobs)
+    p, q, pv, qv, shape = _broadcast(P, Q, axis)
+    if not math.prod(shape) or rows.is_sparse(pv) or rows.is_sparse(qv):
+        pv, qv = (v.toarray() if rows.is_sparse(v) else v for v in (pv, qv))
+    terms = np.empty((math.prod(shape), pv.shape[-1]))
+    rows.run_contributions(d, p, q, pv, qv, shape, terms, threads)
+    terms *= unit * d.weight
+    return np.moveaxis(terms.reshape(*shape, terms.shape[-1]), -1, axis)
 
 
 def _index_and_rows(P, Q, divergence, n_jobs):

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import scipy.sparse
 from tqdm import tqdm
 
-from . import _engine
+from . import _engine, plan
 
 SLAB_SECONDS = 0.2
 
@@ -20,8 +21,7 @@ def run_slabs(n: int, unit: int, work: Callable[[int, int], None], progress, pai
               first: int = 1) -> None:
     """Call work(begin, end) over 0..n in slabs of whole `unit`s that take about SLAB_SECONDS each; the first has about
     `first` rows."""
-    with tqdm(total=n * pairs_per_row, unit="pair", unit_scale=True, disable=not progress,
-              desc=progress if isinstance(progress, str) else None) as bar:
+    with progress_bar(n * pairs_per_row, progress) as bar:
         begin, size = 0, max(unit, first // unit * unit)
         while begin < n:
             end = min(begin + size, n)
@@ -35,10 +35,15 @@ def run_slabs(n: int, unit: int, work: Callable[[int, int], None], progress, pai
             begin = end
 
 
-def dense(pairing: _engine.Pairing, out: np.ndarray, unit: int, parts: int, first: int, accept: float, factor: float,
+def progress_bar(pairs: int, progress) -> tqdm:
+    return tqdm(total=pairs, unit="pair", unit_scale=True, disable=not progress,
+                desc=progress if isinstance(progress, str) else None)
+
+
+def dense(pairing: _engine.Pairing, out: np.ndarray, unit: int, parts: int, first: int, accept: float,
           progress) -> np.ndarray:
     """Every value, into `out`."""
-    run_slabs(out.shape[0], unit, lambda a, b: pairing.dense(out, a, b, parts, accept, factor), progress,
+    run_slabs(out.shape[0], unit, lambda a, b: pairing.dense(out, a, b, parts, accept), progress,
               out.shape[1], first)
     return out
 
@@ -65,3 +70,59 @@ def _merge(values: np.ndarray, columns: np.ndarray, k: int):
     v[c < 0] = np.inf
     order = np.lexsort((np.where(c < 0, np.iinfo(np.int64).max, c), v), axis=1)[:, :k]
     return np.take_along_axis(v, order, 1), np.take_along_axis(c, order, 1)
+
+
+def no_pairs(n: int, m: int) -> scipy.sparse.csr_array:
+    return scipy.sparse.csr_array((np.empty(0), np.empty(0, np.int64), np.zeros(n + 1, np.int64)), shape=(n, m))
+
+
+def within(pairing: _engine.Pairing, n: int, m: int, radius: float, skip_self: bool, limit: int, unit: int, first: int,
+           progress) -> scipy.sparse.csr_array:
+    """The pairs up to `radius` as CSR, each row's by (value, column); MemoryError beyond `limit` of them."""
+    found: list[tuple[np.ndarray, ...]] = []
+    total = 0
+
+    def work(begin, end):
+        nonlocal total
+        part = pairing.within(radius, skip_self, begin, end, limit - total)
+        if part is None:
+            raise MemoryError(f"more than limit={limit:,} pairs lie within radius={radius:g} (seen by row {end - 1} of "
+                              f"{n}); give a smaller radius, or a larger limit (24 bytes a pair)")
+        found.append(part)
+        total += part[0].size
+
+    run_slabs(n, unit, work, progress, m, first)
+    values, columns, counts = (np.concatenate([part[t] for part in found]) for t in range(3))
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    result = scipy.sparse.csr_array((values, columns, starts), shape=(n, m))
+    result.has_sorted_indices = m <= 1  # sorted by value
+    return result
+
+
+START = {"sum": 0.0, "mean": 0.0, "min": np.inf, "max": -np.inf}
+
+
+def reduce(pairing: _engine.Pairing, n: int, m: int, op: str, over_rows: bool, accept: float, progress) -> np.ndarray:
+    """One number a row or, `over_rows`, a column. Sums are split where plan.REDUCE_* say, whatever the threads."""
+    code, start = _engine.REDUCTIONS[op], START[op]
+    result, low = np.full(m if over_rows else n, start), np.zeros(m if over_rows else n)
+
+    def take(at, values, rest):
+        if op in ("min", "max"):
+            result[at] = getattr(np, f"f{op}")(result[at], values)
+            return
+        with np.errstate(invalid="ignore"):
+            total = result[at] + values  # TwoSum
+            z = total - result[at]
+            error = (result[at] - (total - z)) + (values - z)
+        low[at] += np.where(np.isfinite(error), error, 0.0) + rest
+        result[at] = total
+
+    def work(begin, end):
+        partial, rests = pairing.reduce(code, over_rows, begin, end, plan.REDUCE_ROWS, plan.REDUCE_COLUMNS, accept, start)
+        for values, rest in zip(partial, rests):
+            take(slice(None) if over_rows else slice(begin, end), values, rest)
+
+    run_slabs(n, plan.REDUCE_ROWS, work, progress, m, plan.REDUCE_ROWS)
+    result += low
+    return result / (n if over_rows else m) if op == "mean" else result

@@ -20,6 +20,9 @@ CLASSES_FROM = 64
 # Floor under the centre's probabilities in the whitening scale, so that features stay far inside the range of float32.
 SCALE_FLOOR = 1e-24
 
+# Sums over bins divide by the centre, which may be any positive vector.
+SUM_CENTER_FLOOR = 2.0**-40
+
 
 @dataclass
 class Operand:
@@ -56,19 +59,28 @@ class Operand:
                        self.single, self.threads)
 
 
-def check(dist: Categorical, name: str, threads: int) -> Operand:
-    """Check every row of a matrix of distributions; ValueError names the first bad place."""
+def check(dist: Categorical, name: str, threads: int, measure: bool = False) -> Operand:
+    """Check every row of a matrix of distributions, or with `measure` of nonnegative measures; ValueError names the
+    first bad place."""
     if len(dist.shape) != 2:
         hint = "; a single distribution is x[None, :]" if len(dist.shape) == 1 else ""
         raise ValueError(f"{name} must be 2-d, one distribution a row; got shape {dist.shape}{hint}")
     if dist.shape[1] == 0 and dist.shape[0]:
         raise ValueError(f"{name} has shape {dist.shape}: distributions need at least one bin")
-    rows = dist.rows()
+    rows = as_measure(dist, dist.rows(), name) if measure else dist.rows()
     threads = plan.worth(threads, dist.shape[0] * dist.shape[1])
-    norms, has_zeros, stats = _engine.scan(rows, dist.sum_tolerance, threads)
+    norms, has_zeros, stats = _engine.scan(rows, -1.0 if measure else dist.sum_tolerance, threads)
     if stats.refused:
         raise refusal(dist, rows, name, *stats.refused)
     return Operand(rows, norms, has_zeros, dist.single, threads)
+
+
+def as_measure(dist: Categorical, rows: _engine.Rows, name: str) -> _engine.Rows:
+    """The rows for a divergence that does not normalise them."""
+    if dist.domain == _engine.LOGITS:
+        raise ValueError(f"{name}: this divergence compares rows as they are, not normalised; it takes weights "
+                         "(an array, or Categorical(counts=...)), not logits")
+    return rows.as_measure()
 
 
 def check_bins(p: int, q: int) -> None:
@@ -103,9 +115,9 @@ def refusal(dist: Categorical, rows: _engine.Rows, name: str, status: int, row: 
     return ValueError(f"{name}: {place}, bin {k} is {data[k]:g}; {advice[status]}")
 
 
-def center_of(operand: Operand) -> _engine.Center:
+def center_of(operand: Operand, floor: float) -> _engine.Center:
     """The mean of the rows, as a row of their domain, with the scale 1/sqrt(c) that whitens features."""
-    mean = _engine.mean_probs(operand.rows, operand.norms, operand.threads)
+    mean = np.maximum(_engine.mean_probs(operand.rows, operand.norms, operand.threads), floor)
     logits = operand.rows.domain == _engine.LOGITS
     with np.errstate(divide="ignore"):
         row = (np.log(mean) if logits else mean)[None, :]
@@ -118,9 +130,10 @@ def center_of(operand: Operand) -> _engine.Center:
 class Reference:
     """The right operand, encoded once: what `Index` holds."""
 
-    def __init__(self, operand: Operand, role: int):
-        self.operand, self.role = operand, role
-        self.center = center_of(operand) if operand.n else None
+    def __init__(self, operand: Operand, role: int, form: _engine.Form):
+        self.operand, self.role, self.form = operand, role, form
+        floor = 0.0 if form.shape == _engine.PRODUCT else SUM_CENTER_FLOOR
+        self.center = center_of(operand, floor) if operand.n else None
         self._columns: dict[tuple[bool, bool], _engine.Columns] = {}
 
     @cached_property
@@ -128,7 +141,7 @@ class Reference:
         """Itself if it has logits, else its reading as log-weights, for left operands that have them."""
         if self.operand.rows.domain == _engine.LOGITS:
             return self
-        return Reference(self.operand.as_logits(), self.role)
+        return Reference(self.operand.as_logits(), self.role, self.form)
 
     @cached_property
     def _classes(self):
@@ -170,13 +183,22 @@ class Reference:
         starts = np.concatenate([[0], np.cumsum(np.bincount(group))])
         return np.flatnonzero(is_owner), group, starts, members
 
+    @property
+    def width(self) -> int:
+        return self.form.width(self.operand.n_bins)
+
+    def certificate(self, single: bool) -> plan.Certificate:
+        if self.form.shape == _engine.PRODUCT:
+            return plan.certificate(self.width, single)
+        return plan.sum_certificate(self.width, single, self.form.shape == _engine.SUM_ABS)
+
     def columns(self, single: bool, distinct: bool, with_support: bool) -> _engine.Columns:
         """Features packed for the active ISA, in float32 or float64, of all or of the distinct rows."""
         key = (single, distinct)
         found = self._columns.get(key)
         if found is None or found.isa != _engine.active_isa() or (with_support and not found.support.size):
             o = self.operand.select(self.distinct[0]) if distinct else self.operand
-            c = plan.certificate(o.n_bins, single)
+            c = self.certificate(single)
             found = self._columns[key] = _engine.Columns(
-                o.rows, o.norms, self.center, self.role, single, with_support, c.slack, c.floor, o.threads)
+                self.form, o.rows, o.norms, self.center, self.role, single, with_support, c.slack, c.floor, o.threads)
         return found

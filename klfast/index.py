@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from . import _engine, consumers, divergences, plan
-from .arguments import base_factor, checked_k, checked_rtol, dense_out
+from .arguments import (base_factor, checked_axis, checked_k, checked_limit, checked_op, checked_radius, checked_rtol,
+                        dense_out)
 from .distributions import as_distribution
 from .encoding import Operand, Reference, check, check_bins
 
@@ -17,8 +18,8 @@ class Index:
     ----------
     Q : array-like (m, K) or Categorical
         One distribution a row: the columns of every answer.
-    divergence : str
-        ``D(P_i || Q_j)`` of every question; a name of `klfast.divergences`.
+    divergence : str or Divergence
+        ``D(P_i || Q_j)`` of every question; a name of `klfast.divergences`, or such as ``klfast.Renyi(0.5)``.
     n_jobs : int, optional
         Threads of the encoding, and of the questions unless they say otherwise.
 
@@ -31,9 +32,9 @@ class Index:
     def __init__(self, Q, divergence="kl", *, n_jobs=None, _name="Q"):
         self.divergence = divergences.find(divergence)
         self.n_jobs = n_jobs
-        self._operand = check(as_distribution(Q), _name, plan.n_threads(n_jobs))
-        role = _engine.NATURAL if self.divergence.p_is_mean else _engine.MEAN
-        self._reference = Reference(self._operand, role)
+        self._operand = check(as_distribution(Q), _name, plan.n_threads(n_jobs), self.divergence.measure)
+        role = _engine.MEAN if self.divergence.swapped else _engine.NATURAL
+        self._reference = Reference(self._operand, role, self.divergence.form)
         self.info: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -44,28 +45,55 @@ class Index:
 
     def pairwise(self, P=None, *, dtype=None, rtol=None, base=None, out=None, n_jobs=None, progress=False):
         """All values ``D(P_i || Q_j)``; see `klfast.pairwise`. P=None: the rows of Q."""
-        threads = plan.n_threads(self.n_jobs if n_jobs is None else n_jobs)
-        factor = base_factor(base)
+        threads = self._threads(n_jobs)
+        form = self._form(base)
         left, reference = self._meet(P, threads)
         n, m = left.n, self._operand.n
         single_in = left.single and self._operand.single
         out = dense_out(out, (n, m), dtype, np.float32 if single_in else np.float64)
         if left.rows.shares_memory(out) or self._operand.rows.shares_memory(out):
             raise ValueError("out overlaps the memory of P or Q, which the answer would overwrite; give another array")
+        return self._dense(left, reference, P is None, form, out, rtol, threads, progress)
+
+    def _dense(self, left, reference, same, form, out, rtol, threads, progress):
+        n, m = out.shape
         single_out = out.dtype == np.float32
         rtol = checked_rtol(rtol, single_out)
         if n == 0 or m == 0:
             return out
-        classes = reference.classes_of(None if P is None else left)
-        pairing, blocks = self._pair(left, reference, classes, plan.product_in_single(single_out, rtol), False, threads, dense=True)
-        consumers.dense(pairing, out, blocks.rows * threads, blocks.column_parts, plan.first_slab(m, left.n_bins, threads),
-                        plan.accept_factor(rtol), factor, progress)
+        classes = reference.classes_of(None if same else left)
+        single = plan.product_in_single(single_out, rtol)
+        pairing, blocks, first = self._pair(form, left, reference, classes, single, False, threads, dense=True)
+        consumers.dense(pairing, out, blocks.rows * threads, blocks.column_parts, first, plan.accept_factor(rtol), progress)
         self.info = _info(pairing, n * m)
         return out
 
+    def pairwise_chunked(self, P=None, *, reduce_func=None, working_memory=None, dtype=None, rtol=None, base=None,
+                         n_jobs=None, progress=False):
+        """`pairwise` in chunks of rows; see `klfast.pairwise_chunked`."""
+        threads = self._threads(n_jobs)
+        form = self._form(base)
+        left, reference = self._meet(P, threads)
+        m = self._operand.n
+        single_in = left.single and self._operand.single
+        dtype = dense_out(None, (0, m), dtype, np.float32 if single_in else np.float64).dtype
+        checked_rtol(rtol, dtype == np.float32)
+        rows = plan.chunk_rows(m * dtype.itemsize, working_memory)
+
+        def chunks():
+            with consumers.progress_bar(left.n * m, progress) as bar:
+                for begin in range(0, left.n, rows):
+                    part = left.select(np.arange(begin, min(begin + rows, left.n)))
+                    out = np.empty((part.n, m), dtype)
+                    self._dense(part, reference, False, form, out, rtol, threads, False)
+                    bar.update(out.size)
+                    yield out if reduce_func is None else reduce_func(out, begin)
+
+        return chunks()
+
     def kneighbors(self, P=None, k=10, *, n_jobs=None, progress=False):
         """The k nearest rows of Q; see `klfast.kneighbors`. P=None: each row of Q, without itself."""
-        threads = plan.n_threads(self.n_jobs if n_jobs is None else n_jobs)
+        threads = self._threads(n_jobs)
         m = self._operand.n
         k = checked_k(k, m, P is None)
         left, reference = self._meet(P, threads)
@@ -88,11 +116,48 @@ class Index:
         values, indices = self.kneighbors(P, 1, n_jobs=n_jobs, progress=progress)
         return values[:, 0], indices[:, 0]
 
+    def radius_neighbors(self, P=None, radius=1.0, *, limit=None, n_jobs=None, progress=False):
+        """The rows of Q up to `radius` away; see `klfast.radius_neighbors`. P=None: each row of Q, without itself."""
+        threads = self._threads(n_jobs)
+        radius, limit = checked_radius(radius), checked_limit(limit)
+        left, reference = self._meet(P, threads)
+        n, m = left.n, self._operand.n
+        if n == 0 or m == 0:
+            return consumers.no_pairs(n, m)
+        classes = reference.classes_of(None if P is None else left)
+        pairing, blocks, first = self._pair(self.divergence.form, left, reference, classes, True, False, threads)
+        result = consumers.within(pairing, n, m, radius, P is None, limit, blocks.rows * threads, first, progress)
+        self.info = _info(pairing, n * m)
+        return result
+
+    def reduce(self, P=None, op="mean", *, axis=1, rtol=None, base=None, n_jobs=None, progress=False):
+        """Sum, mean, least or largest value of each row or column; see `klfast.reduce`. P=None: the rows of Q."""
+        threads = self._threads(n_jobs)
+        op, axis, rtol = checked_op(op), checked_axis(axis), checked_rtol(rtol, False)
+        form = self._form(base)
+        left, reference = self._meet(P, threads)
+        n, m = left.n, self._operand.n
+        if (n if axis == 0 else m) == 0 and op != "sum":
+            raise ValueError(f"{op} over axis {axis} of a {n} x {m} matrix: there is nothing to reduce")
+        if n == 0 or m == 0:
+            return np.zeros(m if axis == 0 else n)
+        classes = reference.classes_of(None if P is None else left)
+        pairing, _, _ = self._pair(form, left, reference, classes, False, False, threads)
+        result = consumers.reduce(pairing, n, m, op, axis == 0, plan.accept_factor(rtol), progress)
+        self.info = _info(pairing, n * m)
+        return result
+
+    def _threads(self, n_jobs) -> int:
+        return plan.n_threads(self.n_jobs if n_jobs is None else n_jobs)
+
+    def _form(self, base) -> _engine.Form:
+        return self.divergence.form if base is None else self.divergence.form_in(base_factor(base, self.divergence))
+
     def _meet(self, P, threads: int) -> tuple[Operand, Reference]:
         """The rows and the reference in one domain: weights that meet log-weights are read as logarithms."""
         if P is None:
             return self._operand, self._reference
-        left = check(as_distribution(P), "P", threads)
+        left = check(as_distribution(P), "P", threads, self.divergence.measure)
         check_bins(left.n_bins, self._operand.n_bins)
         if left.rows.domain == _engine.LOGITS:
             return left, self._reference.as_logits
@@ -101,26 +166,28 @@ class Index:
         return left, self._reference
 
     def _search(self, left, reference, k, skip_self, distinct, threads, progress):
-        pairing, blocks = self._pair(left, reference, (None, None), True, distinct, threads)
+        form = self.divergence.form
+        pairing, blocks, first = self._pair(form, left, reference, (None, None), True, distinct, threads)
         m = pairing.right.rows.shape[0]
-        result = consumers.top(pairing, left.n, m, k, skip_self, blocks.rows * threads, blocks.column_parts,
-                               plan.first_slab(m, left.n_bins, threads), progress)
+        result = consumers.top(pairing, left.n, m, k, skip_self, blocks.rows * threads, blocks.column_parts, first, progress)
         self.info = _info(pairing, left.n * m)
         return result
 
-    def _pair(self, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int, dense=False):
-        """The pairing with the reference encoded, and the blocks to walk it in."""
-        natural = reference.operand if self.divergence.p_is_mean else left
-        columns = reference.columns(single, distinct, natural.has_zeros)
-        c = plan.certificate(left.n_bins, single)
-        bins = left.n * left.n_bins * (1 + columns.rows.shape[0] // plan.PRODUCTS_A_BIN)
-        threads = plan.worth(threads, bins)
-        blocks = plan.blocks(left.n, columns.rows.shape[0], left.n_bins, threads, dense)
+    def _pair(self, form, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int,
+              dense=False):
+        """The pairing with the reference encoded, the blocks to walk it in, and the rows of the first slab."""
+        natural = left if self.divergence.swapped else reference.operand
+        zeros = natural.has_zeros if form.support != _engine.SUPPORT_EQUAL else left.has_zeros or reference.operand.has_zeros
+        columns = reference.columns(single, distinct, form.support != _engine.SUPPORT_FREE and zeros)
+        m, c = columns.rows.shape[0], reference.certificate(single)
+        products = plan.products(reference.width, form.shape == _engine.PRODUCT)
+        threads = plan.worth(threads, left.n * (left.n_bins + m * products // plan.PRODUCTS_A_BIN))
+        blocks = plan.blocks(left.n, m, reference.width, threads, dense)
         pairing = _engine.Pairing(
-            left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
+            form, left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
             left_extra=left.entropy if self.divergence.adds_entropy else None, left_class=classes[0],
             right_class=classes[1], row_block=blocks.rows, column_block=blocks.columns, n_threads=threads)
-        return pairing, blocks
+        return pairing, blocks, plan.first_slab(m, products, threads)
 
 
 def _info(pairing, pairs: int) -> dict[str, int]:

@@ -9,7 +9,7 @@ import math
 import os
 from dataclasses import dataclass
 from functools import cache
-from numbers import Integral
+from numbers import Integral, Real
 
 import joblib
 from joblib.parallel import get_active_backend
@@ -34,6 +34,12 @@ FLOOR = {False: 32 * UNIT[False] ** 2, True: 1e-32}
 # Below this tolerance a float32 product would leave most entries uncertified.
 SINGLE_RTOL = 2e-6
 
+# A sum over bins: each term is off by so many units of what its bin adds to the two offsets (docs: numerics).
+SUM_ROUNDINGS = 64
+
+# |p - q| is of first order: the normalisers' roundings, 2 units of float64 a row, do not shrink with it.
+VARIATION_FLOOR = 4 * UNIT[False]
+
 DEFAULT_RTOL = {False: 1e-12, True: 1e-4}
 
 
@@ -57,6 +63,14 @@ def certificate(n_bins: int, single: bool) -> Certificate:
     margin = 1.001
     floor = FLOOR[single] * (n_bins if single else 1)
     return Certificate(margin * (gamma + kappa * unit), margin * 2 * kappa * unit, floor)
+
+
+def sum_certificate(n_bins: int, single: bool, first_order: bool) -> Certificate:
+    """The same for the divergences that are sums over bins: slack alone."""
+    unit = UNIT[single]
+    roundings = min(n_bins, CHAIN) + -(-n_bins // CHAIN) + SUM_ROUNDINGS
+    gamma = roundings * unit / (1 - roundings * unit)
+    return Certificate(0.0, 1.001 * gamma, VARIATION_FLOOR if first_order else 32 * UNIT[False] ** 2)
 
 
 def accept_factor(rtol: float) -> float:
@@ -94,8 +108,15 @@ def n_threads(n_jobs: int | None = None) -> int:
 # bins read by the direct kernel, 5 cycles each) a call stays on its own thread.
 WORK_A_THREAD = 1 << 17
 
-# A multiply-add of the packed product costs about a 64th of a bin of the direct kernel.
+# A multiply-add of the packed product costs about a 64th of a bin of the direct kernel, a term of a sum over bins (with
+# its logarithm) about 12 multiply-adds.
 PRODUCTS_A_BIN = 64
+PRODUCTS_A_TERM = 12
+
+
+def products(width: int, is_product: bool) -> int:
+    """Multiply-adds that a pair of rows with `width` features is worth."""
+    return width * (1 if is_product else PRODUCTS_A_TERM)
 
 
 def worth(threads: int, bins: int) -> int:
@@ -108,9 +129,28 @@ def worth(threads: int, bins: int) -> int:
 FIRST_SLAB = 5e8
 
 
-def first_slab(m: int, n_bins: int, threads: int) -> int:
+def first_slab(m: int, products_a_pair: int, threads: int) -> int:
     """Rows of the first slab against m columns."""
-    return max(1, int(FIRST_SLAB * threads / max(m * n_bins, 1)))
+    return max(1, int(FIRST_SLAB * threads / max(m * products_a_pair, 1)))
+
+
+# Rows that one call of `radius_neighbors` or `reduce` hands to the engine at a time, and parts of the columns: they
+# decide how sums are split, hence do not depend on threads.
+REDUCE_ROWS = 2048
+REDUCE_COLUMNS = 16384
+LIMIT = 10**8  # pairs within a radius: 2.4 GB while they are collected
+
+
+CHUNK_MEBIBYTES = 64
+
+
+def chunk_rows(row_bytes: int, working_memory: float | None) -> int:
+    """Rows of a chunk of `working_memory` MiB; at least one."""
+    if working_memory is None:
+        working_memory = CHUNK_MEBIBYTES
+    if not isinstance(working_memory, Real) or not 0 < working_memory < math.inf:
+        raise ValueError(f"working_memory must be a positive number of MiB; got {working_memory!r}")
+    return max(1, int(working_memory * 2**20) // max(row_bytes, 1))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import _engine, consumers
 from .distributions import Categorical
-from .encoding import refusal
+from .encoding import as_measure, refusal
 
 
 def is_sparse(values) -> bool:
@@ -36,15 +36,37 @@ def broadcast(values, shape):
     return values
 
 
-def run(d, p, q, pv, qv, shape, out, threads, first=0):
+def run(d, form, p, q, pv, qv, shape, out, threads, first=0):
     """Recurse over outer axes until what is left is one (rows, bins) matrix on both sides, without copying."""
     flat = [flatten(v) for v in (pv, qv)]
     if any(v is None for v in flat):
         size = math.prod(pv.shape[1:-1])
         for i in range(pv.shape[0]):
-            run(d, p, q, pv[i], qv[i], shape, out, threads, first + i * size)
+            run(d, form, p, q, pv[i], qv[i], shape, out, threads, first + i * size)
         return
-    P, Q = p.rows(flat[0]), q.rows(flat[1])
+    P, Q, tolerances = meet(d, p, q, *flat, lambda row: place(first + row, shape), threads)
+    n = P.shape[0]
+    target = out[first : first + n]
+    if d.swapped:
+        P, Q, tolerances = Q, P, tolerances[::-1]
+
+    def work(begin, end):
+        stats = _engine.rowwise(form, P, Q, begin, end, *tolerances, target, threads)
+        if stats.refused:
+            status, row, value = stats.refused
+            second = status >= _engine.ROW_OF_Q
+            is_q = second != d.swapped
+            raise refusal(q if is_q else p, Q if second else P, "Q" if is_q else "P",
+                          status - _engine.ROW_OF_Q * second, row, value, place(first + row, shape))
+
+    consumers.run_slabs(n, max(1, min(n, (1 << 20) // P.shape[1])), work, False)
+
+
+def meet(d, p, q, p_values, q_values, place_of, threads):
+    """Both sides in one domain, and the tolerances of their sums: (P, Q, tolerances)."""
+    P, Q = p.rows(p_values), q.rows(q_values)
+    if d.measure:
+        return as_measure(p, P, "P"), as_measure(q, Q, "Q"), [-1.0, -1.0]
     tolerances = [p.sum_tolerance, q.sum_tolerance]
     if P.domain != Q.domain:  # weights meet log-weights: check the weights, then read their logarithms
         for rows, dist, name in ((P, p, "P"), (Q, q, "Q")):
@@ -52,24 +74,10 @@ def run(d, p, q, pv, qv, shape, out, threads, first=0):
                 stats = _engine.scan(rows, dist.sum_tolerance, threads)[2]
                 if stats.refused:
                     status, row, value = stats.refused
-                    raise refusal(dist, rows, name, status, row, value, place(first + row, shape))
+                    raise refusal(dist, rows, name, status, row, value, place_of(row))
         tolerances = [-1.0 if r.domain == _engine.PROBS else t for r, t in zip((P, Q), tolerances)]
         P, Q = (r.as_logits() if r.domain == _engine.PROBS else r for r in (P, Q))
-    n = P.shape[0]
-    target = out[first : first + n]
-    if not d.p_is_mean:
-        P, Q, tolerances = Q, P, tolerances[::-1]
-
-    def work(begin, end):
-        stats = _engine.rowwise(P, Q, begin, end, d.adds_entropy, *tolerances, target, threads)
-        if stats.refused:
-            status, row, value = stats.refused
-            second = status >= _engine.ROW_OF_Q
-            is_q = second == d.p_is_mean
-            raise refusal(q if is_q else p, Q if second else P, "Q" if is_q else "P",
-                          status - _engine.ROW_OF_Q * second, row, value, place(first + row, shape))
-
-    consumers.run_slabs(n, max(1, min(n, (1 << 20) // P.shape[1])), work, False)
+    return P, Q, tolerances
 
 
 def flatten(values):
@@ -88,3 +96,14 @@ def place(row: int, shape) -> str:
     if len(shape) <= 1:
         return f"row {row}" if shape else "the row"
     return f"row {tuple(int(i) for i in np.unravel_index(row, shape))}"
+
+
+def run_contributions(d, p, q, pv, qv, shape, out, threads):
+    """The terms of each bin, into out (rows, bins), after the checks of `rowwise`."""
+    checked = np.empty(out.shape[0])
+    run(d, d.form, p, q, pv, qv, shape, checked, threads)
+    flat = [np.ascontiguousarray(v).reshape(-1, out.shape[1]) for v in (pv, qv)]
+    P, Q, _ = meet(d, p, q, *flat, lambda row: place(row, shape), threads)
+    if d.swapped:
+        P, Q = Q, P
+    out[...] = _engine.contributions(d.form, P, Q, threads)

@@ -24,6 +24,7 @@ typedef enum {
 typedef enum {
     KL_PROBS,      /* nonnegative weights; the distribution is the row divided by its sum */
     KL_LOGITS,     /* log-weights; the distribution is the softmax of the row             */
+    KL_MEASURE,    /* nonnegative weights that are compared as they are                   */
     KL_DOMAIN_COUNT
 } kl_domain;
 
@@ -46,7 +47,7 @@ typedef struct {
     int32_t take_log;
 } kl_rows;
 
-/* Two numbers that describe a row: PROBS (sum, least entry); LOGITS (max, sum of exp(a - max)). */
+/* Two numbers that describe a row: PROBS, MEASURE (sum, least entry); LOGITS (max, sum of exp(a - max)). */
 typedef struct { double a, b; } kl_norm;
 
 /* Why a row was refused (0: it was not). Row by row, KL_ROW_OF_Q is added for a row of the second matrix. */
@@ -54,6 +55,42 @@ typedef enum {
     KL_ROW_OK, KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE, KL_ROW_EMPTY, KL_ROW_SUM,
     KL_ROW_OF_Q = 16
 } kl_row_status;
+
+/* ---- what is asked of a pair of rows -------------------------------------------------------- */
+
+/* A divergence is a sum over bins of terms f >= 0 that vanish to second order (VARIATION: to first) where p = q,
+ * then a scalar finish. `number` is the s, w or a of the formula. */
+typedef enum {
+    KL_KL,            /* p log(p/q) - p + q                                                    */
+    KL_JEFFREYS,      /* (p - q) log(p/q)                                                      */
+    KL_POWER,         /* (s p + (1-s) q - p^s q^(1-s)) / (s (1-s)),  s >= 1/2, s not 1         */
+    KL_ITAKURA_SAITO, /* p/q - log(p/q) - 1;  KL_MEASURE only                                  */
+    KL_SKEW_JS,       /* w KL(p||m) + (1-w) KL(q||m),  m = w p + (1-w) q,  0 < w < 1           */
+    KL_SKEW_KL,       /* KL(p||m),  m = (1-a) p + a q,  0 < a < 1                              */
+    KL_VARIATION,     /* |p - q| / 2                                                           */
+    KL_TRIANGULAR     /* (p - q)^2 / (p + q)                                                   */
+} kl_kind;
+
+/* From the sum x to the value, increasing: factor x;  sqrt(factor x);  factor log(1 + scale x). */
+typedef enum { KL_LINEAR, KL_SQRT, KL_LOG } kl_finish;
+
+typedef struct {
+    int32_t kind;        /* kl_kind   */
+    int32_t finish;      /* kl_finish */
+    int32_t adds_entropy; /* cross-entropy: the entropy of the first row is added */
+    double number, scale, factor;
+} kl_divergence;
+
+/* The tiles that the fast form runs in: a product of features, or a sum over bins of a function of two features. */
+typedef enum { KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE, KL_SHAPE_COUNT } kl_shape;
+kl_shape kl_shape_of(const kl_divergence *);
+int kl_is_symmetric(const kl_divergence *);
+/* Features a row: K, or for Jeffreys 2 K. */
+int64_t kl_width_of(const kl_divergence *, int64_t K);
+
+/* Which empty bins make a value infinite: none, those of q where p has mass, those of one where the other has. */
+typedef enum { KL_SUPPORT_FREE, KL_SUPPORT_WITHIN, KL_SUPPORT_EQUAL } kl_support;
+kl_support kl_support_of(const kl_divergence *);
 
 /* ---- what a block of work leaves behind besides its values ---------------------------------- */
 
@@ -77,13 +114,15 @@ typedef struct {
     const double *unscale; /* 1/scale, 0 where probs is 0                 */
 } kl_center;
 
-typedef enum { KL_MEAN, KL_NATURAL } kl_role;
+typedef enum { KL_MEAN, KL_NATURAL } kl_role; /* the first and the second argument of the divergence */
 
 /* Features of rows [begin, end): packed in panels of `width` rows, element k of a panel's row r at
  * [k * width + r], the last panel padded with zeros. float32 or float64 by `single`. The three
  * numbers of a row: offset, `norm` and `slack` such that for a MEAN row i and a NATURAL row j
- *     | offset_i + offset_j - <features> - KL |  <=  norm_i * norm_j + slack_i + slack_j. */
+ *     | offset_i + offset_j - <features> - sum of terms |  <=  norm_i * norm_j + slack_i + slack_j,
+ * where <features> is the product, or the sum of the tile's function. */
 typedef struct {
+    const kl_divergence *divergence;
     const kl_rows *rows;
     const kl_norm *norms;
     const kl_center *center;
@@ -93,7 +132,7 @@ typedef struct {
     double norm_factor;    /* multiplies every norm: one side carries the error constant   */
     double slack_factor;   /* multiplies every slack                                       */
     double slack_floor;    /* added to every slack                                         */
-    double *scratch;       /* 2 * n_cols doubles                                           */
+    double *scratch;       /* 3 * n_cols doubles                                           */
     void *features, *offset, *norm, *slack;
     uint64_t *support;     /* (n_cols + 63) / 64 words a row, or NULL                      */
 } kl_encode_args;
@@ -109,9 +148,11 @@ typedef struct {
     const void *left, *right;
     const void *row_offset, *row_norm, *row_slack;
     const void *col_offset, *col_norm, *col_slack;
-    int64_t K;
-    int64_t rows, cols;        /* real ones; panels are padded */
-    double accept;             /* dense: certified if accept * value >= bound */
+    int64_t K;                 /* features                                  */
+    const void *weights;       /* of the bins, for the sums: the centre, one a feature */
+    double number;             /* SKEW: 1 / (1 - a)                         */
+    int64_t rows, cols;        /* real ones; panels are padded              */
+    double accept, bend;       /* dense: certified if accept * value * (1 - bend * value) >= bound */
     const void *threshold;     /* screen: one a row (padded) */
     void *out;
     int64_t out_stride;
@@ -134,21 +175,22 @@ typedef struct {
     /* sum[k] += normalised row, over rows [begin, end). scratch: n_cols doubles. */
     void (*accumulate)(const kl_rows *, const kl_norm *, int64_t begin, int64_t end, double *sum,
                        double *scratch, kl_stats *);
-    /* out[i] = KL(P_i || Q_i), or with `cross` the cross-entropy; checks as scan does.
-     * scratch: 4 * n_cols doubles, 32 * n_cols for up to 256 bins. */
-    void (*rowwise)(const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end, int32_t cross,
+    /* out[i] = D(P_i || Q_i); checks as scan does. scratch: 4 * n_cols doubles, 32 * n_cols for up to 256 bins. */
+    void (*rowwise)(const kl_divergence *, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
                     double tolerance_p, double tolerance_q, double *out, double *scratch, kl_stats *);
     void (*entropy)(const kl_rows *, const kl_norm *, int64_t begin, int64_t end, double *out,
                     double *scratch, kl_stats *);
-    /* KL of one pair of rows already read (kl_read) with their norms. */
-    double (*direct[KL_DOMAIN_COUNT])(const double *p, kl_norm, const double *q, kl_norm, int64_t K);
+    /* D(p || q), finished but without entropy, of rows already read with their norms. */
+    double (*value)(const kl_divergence *, int32_t domain, const double *p, kl_norm, const double *q, kl_norm,
+                    int64_t K);
     /* The row as contiguous doubles: the matrix itself where it is that, else `scratch`. */
     const double *(*read)(const kl_rows *, int64_t i, double *scratch);
     void (*encode)(const kl_encode_args *, kl_stats *);
-    void (*dense64)(kl_product_args *, kl_stats *);
-    void (*dense32)(kl_product_args *, kl_stats *);
-    void (*screen32)(kl_product_args *, kl_stats *);
-    void (*screen64)(kl_product_args *, kl_stats *);
+    /* By [single][kl_shape]. */
+    void (*dense[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
+    void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
+    /* n sums of terms, float64 or by `single` float32, to values. */
+    void (*finish)(const kl_divergence *, int32_t single, void *x, int64_t n);
 } kl_kernels;
 
 /* ---- dispatch ------------------------------------------------------------------------------------ */
@@ -160,10 +202,17 @@ int kl_isa_supported(int position);   /* this processor and this operating syste
 
 /* ---- engine: ISA-independent parts ---------------------------------------------------------------- */
 
-/* Exact to the last digits where the fast direct kernel is not: rows proportional up to rounding,
- * or sums near the ends of the exponent range. +0.0 iff p and q are proportional. */
-double kl_careful_probs(const double *p, const double *q, int64_t K);
-double kl_careful_logits(const double *a, const double *b, int64_t K);
+/* The value, exact to the last digits where the fast direct kernels are not: rows proportional up to rounding,
+ * sums near the ends of the exponent range, terms that overflow. +0.0 iff the rows are the same distribution. */
+double kl_careful(const kl_divergence *, int32_t domain, const double *p, const double *q, int64_t K);
+
+/* The nonnegative term of each bin; they add up to what the finish is applied to. */
+void kl_contributions(const kl_divergence *, int32_t domain, const double *p, const double *q, int64_t K,
+                      double *out);
+
+/* The finish of one sum (+inf stays so; below 0 counts as 0), and the sum that finishes as `value`. */
+double kl_finished(const kl_divergence *, double sum);
+double kl_unfinished(const kl_divergence *, double value);
 
 /* Equality of normalised rows. Equal rows have equal keys; `same` compares exactly. `identical`: the
  * stored rows agree to the bit up to a power of two, so that every kernel gives the same bits. */
@@ -179,6 +228,7 @@ void kl_compare_rows(const kl_kernels *, const kl_rows *a, const kl_rows *b, con
 /* A pairing of rows with encoded columns, shared by every consumer. */
 typedef struct {
     const kl_kernels *kernels;
+    const kl_divergence *divergence;
     const kl_rows *left, *right;
     const kl_norm *left_norms, *right_norms;
     const kl_center *center;
@@ -187,6 +237,7 @@ typedef struct {
     double norm_factor, slack_factor, slack_floor; /* of left rows, see kl_encode_args         */
     const double *left_extra;       /* added to each value of a row, or NULL                   */
     const void *features, *offset, *norm, *slack;  /* of the right operand, packed             */
+    const void *weights;            /* see kl_product_args                                     */
     const uint64_t *right_support;  /* NULL: every right row has full support on the centre    */
     /* Classes of equal rows, one numbering for both operands, -1: equal to none; or NULL. */
     const int64_t *left_class, *right_class;
@@ -202,7 +253,6 @@ typedef struct {
     int64_t row_stride, col_stride; /* bytes */
     int32_t single;                 /* float32 or float64 */
     double accept;                  /* certified if accept * value >= bound */
-    double factor;                  /* multiplies every value: 1 / log(base) */
 } kl_dense_out;
 
 /* Rows [begin, end), at most row_block of them, against columns [col_begin, col_end). */
@@ -219,6 +269,27 @@ typedef struct {
 void kl_top_block(const kl_pairing *, const kl_top *, int64_t begin, int64_t end,
                   int64_t col_begin, int64_t col_end, double *values, int64_t *columns,
                   void *workspace, kl_stats *);
+
+/* Pairs within a radius. For rows [begin, end): kl_within_begin, then kl_within_tile for blocks of at most column_block
+ * columns, which returns how many hits it wrote to `hits`, room for (end - begin) * cols. The workspace is that of a
+ * kl_top of capacity 1. */
+typedef struct {
+    double value;
+    int64_t row, column;
+} kl_hit;
+void kl_within_begin(const kl_pairing *, double radius, int64_t begin, int64_t end, void *workspace, kl_stats *);
+int64_t kl_within_tile(const kl_pairing *, double radius, int32_t skip_self, int64_t begin, int64_t end, int64_t col,
+                       int64_t cols, void *workspace, kl_hit *hits, kl_stats *);
+/* The hits of rows [begin, end) by row and (value, column): row i's go to starts[i] ... of values and columns. cursors:
+ * end - begin numbers; space: as many hits. */
+void kl_within_sort(const kl_hit *hits, int64_t count, int64_t begin, int64_t end, const int64_t *starts,
+                    int64_t *cursors, kl_hit *space, double *values, int64_t *columns);
+
+/* Values of a block taken into result[i - begin] of its row or, with `over_rows`, result[j - col_begin] of its column;
+ * the rest of a compensated sum goes to `low`. The caller sets both to 0, INFINITY or -INFINITY before. */
+typedef enum { KL_REDUCE_SUM, KL_REDUCE_MIN, KL_REDUCE_MAX } kl_reduction;
+void kl_reduce_block(const kl_pairing *, int32_t op, int32_t over_rows, double accept, int64_t begin, int64_t end,
+                     int64_t col_begin, int64_t col_end, double *result, double *low, void *workspace, kl_stats *);
 
 /* Neighbours among distinct rows to neighbours among all rows: row q's list (values, classes; k_classes
  * long, classes -1 at the end) becomes the k nearest members by (value, member), without `self`.

@@ -17,21 +17,26 @@ def fast_values_and_bounds(P, Q, divergence, single):
     """Values of the product alone, and the bound E of each, from the engine's own norms and slacks."""
     index = kl.Index(Q, divergence)
     left, reference = index._meet(P, 1)
-    pairing, _ = index._pair(left, reference, (None, None), single, False, 1)
+    pairing, _, _ = index._pair(index.divergence.form, left, reference, (None, None), single, False, 1)
     values = np.empty((left.n, len(index)), np.float32 if single else np.float64)
-    pairing.dense(values, 0, left.n, 1, ACCEPT_ALL, 1.0)
-    columns, constants = pairing.right, plan.certificate(left.n_bins, single)
+    pairing.dense(values, 0, left.n, 1, ACCEPT_ALL)
+    columns, constants = pairing.right, reference.certificate(single)
     role = _engine.MEAN if columns.role == _engine.NATURAL else _engine.NATURAL
-    rows = _engine.Columns(left.rows, left.norms, columns.center, role, single, False, constants.slack, constants.floor,
-                           1)
+    rows = _engine.Columns(columns.form, left.rows, left.norms, columns.center, role, single, False, constants.slack,
+                           constants.floor, 1)
     norm = rows.norm[: left.n, None].astype(float) * columns.norm[: len(index)]
     slack = rows.slack[: left.n, None].astype(float) + columns.slack[: len(index)]
     extra = left.entropy[:, None] if find(divergence).adds_entropy else 0
-    return values, constants.norm * norm + slack, extra, pairing.stats.recomputed
+    return values, index.divergence.factor * (constants.norm * norm + slack), extra, pairing.stats.recomputed
+
+
+LINEAR = ["kl", "reverse_kl", "jeffreys", "js", "skew_js:0.2", "skew_kl:0.3", "skew_kl:0.99", "squared_hellinger", "chi2",
+          "neyman_chi2", "tsallis:0.1", "tsallis:0.999", "tsallis:1.001", "tsallis:3.5", "alpha:-2", "total_variation",
+          "triangular"]
 
 
 @pytest.mark.parametrize("single", [True, False], ids=["float32", "float64"])
-@pytest.mark.parametrize("divergence", ["kl", "reverse_kl"])
+@pytest.mark.parametrize("divergence", LINEAR)
 @pytest.mark.parametrize("name", NAMES)
 def test_sound(isa, name, divergence, single):
     P, Q = operands(name, 50, 70)

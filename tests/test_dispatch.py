@@ -93,11 +93,11 @@ def test_columns_are_for_one_isa(rng):
     _engine.use_isa(SUPPORTED[0])
     index = kl.Index(Q)
     first = index.pairwise()
-    pairing, _ = index._pair(*index._meet(None, 1), (None, None), False, False, 1)
+    pairing, _, _ = index._pair(index.divergence.form, *index._meet(None, 1), (None, None), False, False, 1)
     _engine.use_isa(SUPPORTED[-1])
     np.testing.assert_allclose(index.pairwise(), first, rtol=1e-11)
     with pytest.raises(RuntimeError, match=f"encoded for {SUPPORTED[0]}, the active ISA is {SUPPORTED[-1]}"):
-        _engine.Pairing(index._operand.rows, index._operand.norms, pairing.right, norm_factor=1, slack_factor=1,
+        _engine.Pairing(index.divergence.form, index._operand.rows, index._operand.norms, pairing.right, norm_factor=1, slack_factor=1,
                         slack_floor=0, row_block=24, column_block=64, n_threads=1)
     _engine.use_isa(before)
 

@@ -2,6 +2,7 @@
  *
  * PROBS rows are equal if p_k q_r = q_k p_r for all k; the quotients p_k / max(p), rounded, then agree.
  * LOGITS rows are equal if a_k - a_r = b_k - b_r; the rounded differences a_k - max(a) then agree.
+ * MEASURE rows are equal if their entries are.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -38,13 +39,13 @@ static uint64_t step(uint64_t h, uint64_t bits)
 uint64_t kl_row_key(int32_t domain, const double *row, kl_norm norm, int64_t K)
 {
     enum { BLOCK = 64 };
-    const double max = domain == KL_PROBS ? row_max(row, K) : norm.a;
+    const double max = domain == KL_PROBS ? row_max(row, K) : domain == KL_LOGITS ? norm.a : 1;
     double x[BLOCK];
     uint64_t bits[BLOCK], h0 = 1, h1 = 2, h2 = 3, h3 = 4; /* four chains, so that multiplications overlap */
     for (int64_t begin = 0; begin < K; begin += BLOCK) {
         const int64_t n = K - begin < BLOCK ? K - begin : BLOCK;
         for (int64_t k = 0; k < n; k++) /* + 0.0: -0.0 becomes 0.0 */
-            x[k] = (domain == KL_PROBS ? row[begin + k] / max : row[begin + k] - max) + 0.0;
+            x[k] = (domain == KL_LOGITS ? row[begin + k] - max : row[begin + k] / max) + 0.0;
         for (int64_t k = n; k < BLOCK && k % 4; k++) x[k] = 0;
         memcpy(bits, x, sizeof bits);
         for (int64_t k = 0; k < n; k += 4) {
@@ -86,6 +87,11 @@ static int same_differences(double a, double b, double c, double d) /* a - b == 
 int kl_rows_same(int32_t domain, const double *a, const double *b, int64_t K)
 {
     int64_t r = 0;
+    if (domain == KL_MEASURE) {
+        for (int64_t k = 0; k < K; k++)
+            if (a[k] != b[k]) return 0;
+        return 1;
+    }
     for (int64_t k = 1; k < K; k++)
         if (a[k] > a[r]) r = k;
     if (domain == KL_LOGITS) {

@@ -1,4 +1,4 @@
-/* Workspace, left operand and exact values of a pairing (pairing.h). */
+/* Workspace, left operand, exact values and tiles of a pairing (pairing.h). */
 #include "pairing.h"
 
 #include <stddef.h>
@@ -12,21 +12,21 @@ static void *take(char *memory, int64_t *used, int64_t bytes)
 
 kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *memory)
 {
-    const int64_t K = p->left->n_cols, words = (K + 63) / 64;
-    kl_workspace w = {.words = words, .element = p->single ? 4 : 8};
+    const int64_t K = p->left->n_cols, words = (K + 63) / 64, width = kl_width_of(p->divergence, K);
+    kl_workspace w = {.words = words, .element = p->single ? 4 : 8, .width = width};
     w.panel_rows = p->single ? p->kernels->mr32 : p->kernels->mr64;
     w.panel_cols = p->single ? p->kernels->nr32 : p->kernels->nr64;
     const int64_t rows = (p->row_block + w.panel_rows - 1) / w.panel_rows * w.panel_rows;
     const int64_t area = rows * p->column_block;
     int64_t used = 0;
     char *m = memory;
-    w.features = take(m, &used, rows * K * w.element);
+    w.features = take(m, &used, rows * width * w.element);
     w.offset = take(m, &used, rows * w.element);
     w.norm = take(m, &used, rows * w.element);
     w.slack = take(m, &used, rows * w.element);
     w.support = take(m, &used, p->right_support ? rows * words * 8 : 0);
     w.doubts = take(m, &used, area * 4);
-    w.scratch = take(m, &used, 2 * K * 8);
+    w.scratch = take(m, &used, 3 * K * 8);
     if (top_capacity) {
         w.threshold = take(m, &used, rows * w.element);
         w.hit_value = take(m, &used, area * w.element);
@@ -46,7 +46,7 @@ int64_t kl_workspace_bytes(const kl_pairing *p, int64_t top_capacity)
 void kl_encode_left(const kl_pairing *p, kl_workspace *w, int64_t begin, int64_t end, kl_stats *stats)
 {
     kl_encode_args args = {
-        .rows = p->left, .norms = p->left_norms, .center = p->center, .extra = p->left_extra,
+        .divergence = p->divergence, .rows = p->left, .norms = p->left_norms, .center = p->center, .extra = p->left_extra,
         .begin = begin, .end = end, .role = p->left_role, .single = p->single,
         .width = (int32_t)w->panel_rows, .norm_factor = p->norm_factor,
         .slack_factor = p->slack_factor, .slack_floor = p->slack_floor, .scratch = w->scratch,
@@ -60,11 +60,13 @@ kl_product_args kl_block_args(const kl_pairing *p, const kl_workspace *w, int64_
                               int64_t cols)
 {
     const int64_t skip = col * w->element;
+    const double number = p->divergence->number;
     return (kl_product_args){
         .left = w->features, .row_offset = w->offset, .row_norm = w->norm, .row_slack = w->slack,
-        .right = (const char *)p->features + skip * p->left->n_cols,
+        .right = (const char *)p->features + skip * w->width, .weights = p->weights, 
+        .number = p->divergence->kind == KL_SKEW_KL ? 1 / (1 - number) : number, /* p/c - 1 from its feature */
         .col_offset = (const char *)p->offset + skip, .col_norm = (const char *)p->norm + skip,
-        .col_slack = (const char *)p->slack + skip, .K = p->left->n_cols, .rows = rows, .cols = cols,
+        .col_slack = (const char *)p->slack + skip, .K = w->width, .rows = rows, .cols = cols,
         .threshold = w->threshold, .doubts = w->doubts, .hit_value = w->hit_value,
         .hit_bound = w->hit_bound,
     };
@@ -75,14 +77,15 @@ int kl_unsupported(const kl_pairing *p, const kl_workspace *w, int64_t row, int6
     const uint64_t *left = w->support + row * w->words, *right = p->right_support + col * w->words;
     const uint64_t *mean = p->left_role == KL_MEAN ? left : right;
     const uint64_t *natural = p->left_role == KL_MEAN ? right : left;
+    const uint64_t both = kl_support_of(p->divergence) == KL_SUPPORT_EQUAL ? UINT64_MAX : 0;
     for (int64_t k = 0; k < w->words; k++)
-        if (mean[k] & ~natural[k]) return 1;
+        if ((mean[k] & ~natural[k]) | (both & natural[k] & ~mean[k])) return 1;
     return 0;
 }
 
 double kl_exact_value(const kl_pairing *p, const kl_workspace *w, int64_t i, int64_t j, kl_stats *stats)
 {
-    const double extra = p->left_extra ? p->left_extra[i] : 0;
+    const double extra = p->left_extra ? p->divergence->factor * p->left_extra[i] : 0;
     if (p->left_class && p->left_class[i] >= 0 && p->left_class[i] == p->right_class[j]) {
         stats->equal++;
         return extra;
@@ -91,7 +94,38 @@ double kl_exact_value(const kl_pairing *p, const kl_workspace *w, int64_t i, int
     const double *left = p->kernels->read(p->left, i, w->scratch);
     const double *right = p->kernels->read(p->right, j, w->scratch + K);
     stats->recomputed++;
-    if (p->left_role == KL_MEAN)
-        return extra + p->kernels->direct[p->left->domain](left, p->left_norms[i], right, p->right_norms[j], K);
-    return extra + p->kernels->direct[p->left->domain](right, p->right_norms[j], left, p->left_norms[i], K);
+    const kl_norm l = p->left_norms[i], r = p->right_norms[j];
+    if (p->left_role == KL_MEAN) return extra + p->kernels->value(p->divergence, p->left->domain, left, l, right, r, K);
+    return extra + p->kernels->value(p->divergence, p->left->domain, right, r, left, l, K);
+}
+
+static void put(void *tile, int64_t at, int32_t single, double value)
+{
+    if (single) ((float *)tile)[at] = (float)value;
+    else ((double *)tile)[at] = value;
+}
+
+void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t begin, int64_t rows, int64_t col,
+                    int64_t cols, void *out, int64_t *stride, kl_stats *stats)
+{
+    const kl_divergence *f = p->divergence;
+    kl_product_args args = kl_block_args(p, w, rows, col, cols);
+    args.accept = accept;
+    args.bend = f->finish == KL_LOG && f->scale < 0 ? -f->scale : 0;
+    args.out = out ? out : w->tile;
+    args.out_stride = *stride = out ? *stride : p->column_block;
+    p->kernels->dense[p->single][kl_shape_of(f)](&args, stats);
+    if (f->finish != KL_LINEAR || f->factor != 1)
+        for (int64_t i = 0; i < rows; i++)
+            p->kernels->finish(f, p->single, (char *)args.out + i * *stride * w->element, cols);
+    if (p->right_support)
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < cols; j++)
+                if (kl_unsupported(p, w, i, col + j)) put(args.out, i * *stride + j, p->single, INFINITY);
+    for (int64_t d = 0; d < args.n_doubts; d++) {
+        const int64_t i = args.doubts[d] >> 16, j = args.doubts[d] & 0xffff;
+        if (p->right_support && kl_unsupported(p, w, i, col + j)) continue;
+        put(args.out, i * *stride + j, p->single, kl_exact_value(p, w, begin + i, col + j, stats));
+    }
+    return args.out;
 }

@@ -11,9 +11,9 @@ typedef struct {
     uint64_t *support;
     uint32_t *doubts;
     void *hit_value, *hit_bound, *threshold, *tile;
-    double *scratch;          /* 2K doubles */
+    double *scratch;          /* 3K doubles */
     char *candidates;         /* top-k: room for row_block lists */
-    int64_t panel_rows, panel_cols, element, words, bytes;
+    int64_t panel_rows, panel_cols, element, words, width, bytes; /* width: features a row */
 } kl_workspace;
 
 /* Lay a workspace out over `memory` (NULL: only count the bytes). */
@@ -26,10 +26,15 @@ void kl_encode_left(const kl_pairing *, kl_workspace *, int64_t begin, int64_t e
 kl_product_args kl_block_args(const kl_pairing *, const kl_workspace *, int64_t rows, int64_t col,
                               int64_t cols);
 
-/* Does mass of the mean row meet an empty bin of the natural row? `row` counts from the block's first. */
+/* Is the pair infinite by an empty bin (kl_support_of)? `row` counts from the block's first. */
 int kl_unsupported(const kl_pairing *, const kl_workspace *, int64_t row, int64_t col);
 
-/* The value of a pair by the direct kernel; +0.0 without work where the rows are known to be equal. */
+/* The finished value of a pair by the direct kernel; +0.0 without work where the rows are known to be equal. */
 double kl_exact_value(const kl_pairing *, const kl_workspace *, int64_t i, int64_t j, kl_stats *);
+
+/* Finished values of the encoded rows [begin, begin + rows) against columns [col, col + cols): to `out`, or with NULL to
+ * the workspace's tile. Returns where they are; *stride elements a row. */
+void *kl_value_tile(const kl_pairing *, kl_workspace *, double accept, int64_t begin, int64_t rows, int64_t col,
+                    int64_t cols, void *out, int64_t *stride, kl_stats *);
 
 #endif

@@ -98,8 +98,10 @@ static double make_room(const kl_pairing *p, const kl_workspace *w, candidates *
     return threshold;
 }
 
-static void lower_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double threshold)
+/* `value` is finished; the screen compares sums of terms. */
+static void lower_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double value)
 {
+    const double threshold = fabs(value) == INFINITY ? value : kl_unfinished(p->divergence, value) * (1 + 0x1p-40);
     if (!p->single) {
         ((double *)w->threshold)[row] = threshold < DBL_MAX ? threshold : DBL_MAX;
         return;
@@ -119,9 +121,11 @@ static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_
         if (value - bound > now || (top->skip_self && j == begin + i)) continue;
         if (p->right_support && kl_unsupported(p, w, i, j)) continue;
         candidates *c = list_of(w, top->capacity, i);
-        c->list[c->count++] = (candidate){value - bound, value + bound, NAN, j};
+        /* A little wider than the bounds, for the rounding of the finish. */
+        const double low = kl_finished(p->divergence, value - bound), high = kl_finished(p->divergence, value + bound);
+        c->list[c->count++] = (candidate){low * (1 - 0x1p-40), high * (1 + 0x1p-40), NAN, j};
         stats->candidates++;
-        if (top->k == 1 && value + bound < now) lower_threshold(p, w, i, value + bound);
+        if (top->k == 1 && value + bound < now) lower_threshold(p, w, i, high * (1 + 0x1p-40));
         if (c->count == top->capacity)
             lower_threshold(p, w, i, make_room(p, w, c, top->k, top->capacity, begin + i, stats));
     }
@@ -157,7 +161,7 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
     for (int64_t col = col_begin, growing = 1; col < col_end; col += cols) {
         cols = col_end - col < step ? col_end - col : step;
         kl_product_args args = kl_block_args(p, &w, n, col, cols);
-        (p->single ? p->kernels->screen32 : p->kernels->screen64)(&args, stats);
+        p->kernels->screen[p->single][kl_shape_of(p->divergence)](&args, stats);
         collect(p, top, &w, &args, begin, col, stats);
         for (int64_t i = 0; i < n && growing; i++) {
             candidates *c = list_of(&w, top->capacity, i);
@@ -170,6 +174,7 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
         candidates *c = list_of(&w, top->capacity, i);
         if (c->count > k) thin(c, k);
         settle(p, &w, c, begin + i, stats);
+        while (c->count && c->list[c->count - 1].exact == INFINITY) c->count--; /* some of them: filled in order below */
         if (c->count < k) fill_infinite(c, k, begin + i, top->skip_self, col_begin, col_end);
         for (int64_t t = 0; t < k; t++) {
             values[i * k + t] = t < c->count ? c->list[t].exact : INFINITY;

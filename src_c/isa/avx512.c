@@ -11,6 +11,11 @@
 #define KL_BITS_F32(m) ((uint32_t)_mm512_movepi32_mask((__m512i)(m)))
 #define KL_SELECT_F64(m, a, b) \
     ((vf64)_mm512_mask_blend_pd(_mm512_movepi64_mask((__m512i)(m)), (__m512d)(b), (__m512d)(a)))
+#define KL_IF_ZERO_F64(x, a, b) \
+    ((vf64)_mm512_mask_blend_pd(_mm512_testn_epi64_mask((__m512i)(x), (__m512i)(x)), (__m512d)(b), (__m512d)(a)))
+#define KL_IF_ZERO_F32(x, a, b) \
+    ((vf32)_mm512_mask_blend_ps(_mm512_testn_epi32_mask((__m512i)(x), (__m512i)(x)), (__m512)(b), (__m512)(a)))
+#define KL_CONVERT_F64(x) ((vf64)_mm512_cvtepi64_pd((__m512i)(x)))
 #define KL_MIN_F64(a, b) ((vf64)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
 #define KL_MIN_F32(a, b) ((vf32)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #include "../kernels/kernels.h"

@@ -11,6 +11,12 @@
  */
 typedef struct { double offset, spread, norm2; } kl_feature_row;
 
+KL_INLINE kl_feature_row kl_lost_row(double *out, int64_t width)
+{
+    memset(out, 0, (size_t)width * sizeof *out);
+    return (kl_feature_row){0, INFINITY, 0};
+}
+
 /* One row in work: its numbers, the centre's, and where the features go. */
 typedef struct { const double *row, *center_row, *probs, *scale; double *out; } kl_feature_bins;
 
@@ -19,15 +25,6 @@ typedef struct {
     vi64 unsupported; /* a mean row has mass where the centre has none */
     vf64 least;       /* of the nonzero probabilities, scaled by 2^64  */
 } kl_feature_sums;
-
-/* log(p/q) of nearly any p, q > 0 scaled by 2^64, and g(p, q) up to that scale. With roles exchanged the
- * same reduction serves g(q, p) = v d - 2 q v s + ... (d = p - q, |v| < 1/3: a third cancels at most). */
-KL_INLINE vf64 kl_reverse_term(vf64 q, vf64 d, kl_log_reduced r)
-{
-    vf64 v2 = r.v + r.v;
-    vf64 far = KL_FMA_F64(-q, KL_FMA_F64(r.e, kl_set_f64(KL_LN2), v2), d);
-    return KL_FMA_F64(-q, v2 * kl_atanh_tail(r.v), kl_select(r.e == 0, r.v * d, far));
-}
 
 /* What the first loop over a block leaves to the second: row against centre, scaled by 2^64. */
 typedef struct { double e[KL_SUM_BLOCK], v[KL_SUM_BLOCK], d[KL_SUM_BLOCK]; } kl_reduced_bins;
@@ -115,13 +112,11 @@ KL_INLINE void kl_logit_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, c
 static kl_feature_row kl_features(int32_t domain, int32_t role, const double *row, kl_norm norm,
                                   const kl_center *center, int64_t K, double *out)
 {
-    const int mean = role == KL_MEAN, probs = domain == KL_PROBS;
-    const double up = probs ? KL_UP : 1, empty = probs ? 0 : -INFINITY, inverse = up / norm.a;
+    const int mean = role == KL_MEAN, probs = domain != KL_LOGITS;
+    const double up = probs ? KL_UP : 1, empty = probs ? 0 : -INFINITY;
+    const double inverse = domain == KL_MEASURE ? up : up / norm.a;
     const double *scale = mean ? center->scale : center->unscale;
-    if (probs && !(norm.a > 0x1p-900 && norm.a < 0x1p900)) {
-        memset(out, 0, (size_t)K * sizeof *out);
-        return (kl_feature_row){0, INFINITY, 0};
-    }
+    if (probs && !(norm.a > 0x1p-900 && norm.a < 0x1p900)) return kl_lost_row(out, K);
     kl_logit_pair pair = {.lambda = {0}};
     if (!probs) pair = kl_logit_pair_of(norm, center->norm);
     kl_sum g = kl_sum_zero();

@@ -194,7 +194,7 @@ static double kl_direct_logits_with(const double *a, kl_norm a_norm, const doubl
     double d = kl_lanes_total(&excess);
     double kl = kl_sum_total(&total) - d * d * (0.5 - d * 0x1.5555555555555p-2);
     /* Not a number: logits beyond half of the range of double. */
-    return kl >= 0x1p-100 ? kl : kl_careful_logits(a, b, K);
+    return kl >= 0x1p-100 ? kl : kl_careful(&KL_ITSELF, KL_LOGITS, a, b, K);
 }
 
 static double kl_direct_logits(const double *a, kl_norm a_norm, const double *b, kl_norm b_norm, int64_t K)

@@ -1,6 +1,7 @@
 /* The packed matrix product with its epilogue in registers. Included once per precision, with
  * KL_T (element), KL_V (vector), KL_W (lanes), KL_MR (rows of a register tile), KL_FMA, KL_MIN, KL_BITS,
- * KL_EPSILON, KL_NAME(x).
+ * KL_EPSILON, KL_NAME(x), and what elementwise.h
+ * asks of the number format.
  *
  * A register tile is KL_MR rows x 2 vectors of columns. Each accumulator runs over k in order with
  * fused multiply-adds, in blocks of KL_CHAIN whose sums are added in order: lanes hold different
@@ -46,6 +47,16 @@ KL_INLINE void KL_NAME(kl_tile_product)(const KL_T *left, const KL_T *right, int
     }
 }
 
+#include "elementwise.h"
+
+/* The tile of a shape, which is a constant where this is inlined. */
+KL_INLINE void KL_NAME(kl_tile_of)(int shape, const kl_product_args *args, int64_t r, int64_t c, KL_NAME(kl_tile) *tile)
+{
+    const KL_T *left = (const KL_T *)args->left + r * args->K, *right = (const KL_T *)args->right + c * args->K;
+    if (shape == KL_PRODUCT) KL_NAME(kl_tile_product)(left, right, args->K, tile);
+    else KL_NAME(kl_tile_sums)(shape, args, left, right, tile);
+}
+
 /* value and bound of the entries (row, columns of half h) of a tile; every path computes them alike. */
 KL_INLINE KL_V KL_NAME(kl_values)(const kl_product_args *args, const KL_NAME(kl_tile) *tile, int64_t r,
                                   int64_t c, int i, int h)
@@ -79,6 +90,21 @@ KL_INLINE KL_NAME(kl_panel) KL_NAME(kl_panel_of)(const void *norm, const void *s
                                KL_NAME(kl_largest)((const KL_T *)slack + at, n)};
 }
 
+/* What is compared with the bound: the value, less where the finish is steep. */
+KL_INLINE KL_V KL_NAME(kl_bent)(const kl_product_args *args, KL_V value)
+{
+    return value - KL_NAME(kl_set)((KL_T)args->bend) * value * value;
+}
+
+KL_INLINE KL_V KL_NAME(kl_least_bent)(const kl_product_args *args, const KL_NAME(kl_tile) *tile, int64_t r, int64_t c)
+{
+    KL_V least = KL_NAME(kl_set)((KL_T)INFINITY);
+    KL_UNROLL for (int i = 0; i < KL_MR; i++)
+        KL_UNROLL for (int h = 0; h < 2; h++)
+            least = KL_MIN(KL_NAME(kl_bent)(args, KL_NAME(kl_values)(args, tile, r, c, i, h)), least);
+    return least;
+}
+
 static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(const kl_product_args *args,
     const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, int64_t rows, int64_t cols, int64_t n)
 {
@@ -87,7 +113,7 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(const kl_produc
         for (int h = 0; h < 2; h++) {
             KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
             KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
-            for (uint32_t doubt = KL_BITS(~(value * accept >= bound)); doubt; doubt &= doubt - 1) {
+            for (uint32_t doubt = KL_BITS(~(KL_NAME(kl_bent)(args, value) * accept >= bound)); doubt; doubt &= doubt - 1) {
                 int64_t j = h * KL_W + __builtin_ctz(doubt);
                 if (j < cols) args->doubts[n++] = (uint32_t)((r + i) << 16 | (c + j));
             }
@@ -96,9 +122,8 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(const kl_produc
 }
 
 /* Values to memory, uncertain entries to the list. */
-static void KL_NAME(kl_dense)(kl_product_args *args, kl_stats *stats)
+KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *args, kl_stats *stats)
 {
-    const int64_t K = args->K;
     const KL_T accept = (KL_T)args->accept;
     int64_t n_doubts = 0;
     stats->isa_ran |= KL_ISA_BIT;
@@ -114,7 +139,7 @@ static void KL_NAME(kl_dense)(kl_product_args *args, kl_stats *stats)
             KL_T *target = whole ? out : edge[0];
             const int64_t stride = whole ? args->out_stride : KL_NR;
             KL_V least = KL_NAME(kl_set)((KL_T)INFINITY), sum = {0}; /* a minimum forgets NaN, a sum keeps it */
-            KL_NAME(kl_tile_product)((const KL_T *)args->left + r * K, (const KL_T *)args->right + c * K, K, &tile);
+            KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
             KL_UNROLL for (int i = 0; i < KL_MR; i++)
                 KL_UNROLL for (int h = 0; h < 2; h++) {
                     KL_V value = KL_NAME(kl_values)(args, &tile, r, c, i, h);
@@ -122,6 +147,7 @@ static void KL_NAME(kl_dense)(kl_product_args *args, kl_stats *stats)
                     least = KL_MIN(value, least);
                     sum += value;
                 }
+            if (shape == KL_PRODUCT && args->bend != 0) least = KL_NAME(kl_least_bent)(args, &tile, r, c);
             if (!whole)
                 for (int i = 0; i < rows; i++)
                     memcpy(out + i * args->out_stride, edge[i], (size_t)cols * sizeof(KL_T));
@@ -156,9 +182,8 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_
 }
 
 /* Entries whose lower end value - bound does not exceed their row's threshold, with both numbers. */
-static void KL_NAME(kl_screen)(kl_product_args *args, kl_stats *stats)
+KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *stats)
 {
-    const int64_t K = args->K;
     const KL_T *threshold = args->threshold;
     int64_t n = 0;
     stats->isa_ran |= KL_ISA_BIT;
@@ -169,7 +194,7 @@ static void KL_NAME(kl_screen)(kl_product_args *args, kl_stats *stats)
             const KL_NAME(kl_panel) row = KL_NAME(kl_panel_of)(args->row_norm, args->row_slack, r, KL_MR);
             const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
             KL_NAME(kl_tile) tile;
-            KL_NAME(kl_tile_product)((const KL_T *)args->left + r * K, (const KL_T *)args->right + c * K, K, &tile);
+            KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
             KL_V least = KL_NAME(kl_set)((KL_T)INFINITY);
             KL_UNROLL for (int i = 0; i < KL_MR; i++) {
                 /* A little above threshold + bound, for the roundings of both sides. */
@@ -184,8 +209,28 @@ static void KL_NAME(kl_screen)(kl_product_args *args, kl_stats *stats)
     args->n_doubts = n;
 }
 
+#define KL_SHAPE(shape, name)                                                                             \
+    static void KL_NAME(kl_dense_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_dense)(shape, a, s); } \
+    static void KL_NAME(kl_screen_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_screen)(shape, a, s); }
+KL_SHAPE(KL_PRODUCT, product)
+KL_SHAPE(KL_SUM_JS, js)
+KL_SHAPE(KL_SUM_SKEW, skew)
+KL_SHAPE(KL_SUM_ABS, abs)
+KL_SHAPE(KL_SUM_TRIANGLE, triangle)
+
+#undef KL_SHAPE
 #undef KL_MIN
 #undef KL_EPSILON
+#undef KL_U
+#undef KL_ONE_BITS
+#undef KL_ROOT_SHIFT
+#undef KL_EXPONENT_BITS
+#undef KL_IF_ZERO
+#undef KL_H
+#undef KL_H_SERIES
+#undef KL_SERIES
+#undef KL_ATANH_SMALL
+#undef KL_LEAST_TOTAL
 #undef KL_NR
 #undef KL_T
 #undef KL_V

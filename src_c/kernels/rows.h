@@ -4,8 +4,11 @@
 static kl_row_status kl_scan_row(int32_t domain, const double *row, int64_t K, double tolerance,
                                  kl_norm *norm, int32_t *zeros, double *weights)
 {
-    return domain == KL_PROBS ? kl_scan_probs(row, K, tolerance, norm, zeros)
-                              : kl_scan_logits(row, K, tolerance, norm, zeros, weights);
+    if (domain == KL_LOGITS) return kl_scan_logits(row, K, tolerance, norm, zeros, weights);
+    kl_row_status status = kl_scan_probs(row, K, tolerance, norm, zeros);
+    if (domain != KL_MEASURE || status != KL_ROW_EMPTY) return status;
+    *zeros = 1;
+    return KL_ROW_OK;
 }
 
 /* Rows are summed a group ahead of their comparison, so that the processor finds independent work while
@@ -54,11 +57,12 @@ static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t beg
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t i = begin; i < end; i++) {
         const double *row = kl_read(rows, i, scratch);
-        const int probs = rows->domain == KL_PROBS;
+        const int probs = rows->domain != KL_LOGITS;
+        const double mass = rows->domain == KL_PROBS ? norms[i].a : 1;
         int exponent; /* 1 / sum in two factors, which neither over- nor underflow */
-        frexp(norms[i].a, &exponent);
+        frexp(mass, &exponent);
         const vf64 half = kl_set_f64(probs ? ldexp(1, -exponent / 2) : 1);
-        const vf64 weight = kl_set_f64(1 / (probs ? norms[i].a * half[0] : norms[i].b));
+        const vf64 weight = kl_set_f64(1 / (probs ? mass * half[0] : norms[i].b));
         const vf64 max = kl_set_f64(norms[i].a);
         double buffer[KL_LANES], out[KL_LANES];
         for (int64_t k = 0; k < K; k += KL_LANES) {
@@ -77,12 +81,11 @@ static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t beg
     }
 }
 
-static void kl_rowwise(const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
-                       int32_t cross, double tolerance_p, double tolerance_q, double *out,
-                       double *scratch, kl_stats *stats)
+static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
+                       double tolerance_p, double tolerance_q, double *out, double *scratch, kl_stats *stats)
 {
     const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
-    const int32_t probs = P->domain == KL_PROBS;
+    const int32_t probs = P->domain == KL_PROBS, logits = P->domain == KL_LOGITS;
     int32_t zeros = 0;
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t first = begin; first < end; first += group) {
@@ -110,12 +113,13 @@ static void kl_rowwise(const kl_rows *P, const kl_rows *Q, int64_t begin, int64_
                 kl_prefetch(Q, first + group + r);
             }
             const double *weights = scratch + (4 * r + 2) * K;
-            out[first + r] = probs ? kl_direct_probs(p[r], np[r], q[r], nq[r], K)
-                                   : kl_direct_logits_with(p[r], np[r], weights, q[r], nq[r], weights + K, K);
+            if (f->kind == KL_KL && logits)
+                out[first + r] = f->factor * kl_direct_logits_with(p[r], np[r], weights, q[r], nq[r], weights + K, K);
+            else out[first + r] = kl_value(f, P->domain, p[r], np[r], q[r], nq[r], K);
         }
-        if (!cross) continue;
+        if (!f->adds_entropy) continue;
         for (int64_t r = 0; r < n; r++)
-            out[first + r] += probs ? kl_entropy_probs(p[r], np[r], K) : kl_entropy_logits(p[r], np[r], K);
+            out[first + r] += f->factor * (probs ? kl_entropy_probs(p[r], np[r], K) : kl_entropy_logits(p[r], np[r], K));
     }
 }
 
@@ -142,21 +146,24 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
     const kl_rows *rows = args->rows;
     const int64_t K = rows->n_cols, n = args->end - args->begin, width = args->width;
     const int64_t padded = (n + width - 1) / width * width, words = (K + 63) / 64;
-    double *features = args->scratch, *row_scratch = features + K;
+    const int64_t count = kl_width_of(args->divergence, K);
+    double *features = args->scratch, *row_scratch = features + 2 * K;
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t r = 0; r < padded; r++) {
-        const int64_t start = r / width * width * K + r % width;
+        const int64_t start = r / width * width * count + r % width;
         kl_feature_row f = {0, 0, 0};
         if (r < n) {
             const int64_t i = args->begin + r;
             const double *row = kl_read(rows, i, row_scratch);
-            f = kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features);
+            f = args->divergence->kind == KL_KL
+              ? kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features)
+              : kl_other_features(args->divergence, args->role, rows->domain, row, args->norms[i], args->center, K, features);
             if (args->extra) {
                 f.offset += args->extra[i];
                 f.spread += args->extra[i];
             }
             if (args->support) {
-                const double empty = rows->domain == KL_PROBS ? 0 : -INFINITY;
+                const double empty = rows->domain == KL_LOGITS ? -INFINITY : 0;
                 for (int64_t w = 0; w < words; w++) {
                     uint64_t bits = 0;
                     for (int64_t k = w * 64; k < K && k < w * 64 + 64; k++)
@@ -165,20 +172,20 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
                 }
             }
         } else {
-            memset(features, 0, (size_t)K * sizeof *features);
+            memset(features, 0, (size_t)count * sizeof *features);
             f.offset = INFINITY; /* padding is never a neighbour */
         }
         double norm = sqrt(f.norm2) * (1 + 0x1p-40) * args->norm_factor;
         double slack = f.spread * args->slack_factor + args->slack_floor;
         if (args->single) {
             float *out = (float *)args->features + start;
-            for (int64_t k = 0; k < K; k++) out[k * width] = (float)features[k];
+            for (int64_t k = 0; k < count; k++) out[k * width] = (float)features[k];
             ((float *)args->offset)[r] = (float)f.offset;
             ((float *)args->norm)[r] = kl_up_f32(norm);
             ((float *)args->slack)[r] = kl_up_f32(slack);
         } else {
             double *out = (double *)args->features + start;
-            for (int64_t k = 0; k < K; k++) out[k * width] = features[k];
+            for (int64_t k = 0; k < count; k++) out[k * width] = features[k];
             ((double *)args->offset)[r] = f.offset;
             ((double *)args->norm)[r] = norm;
             ((double *)args->slack)[r] = slack;

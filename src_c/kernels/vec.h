@@ -1,8 +1,8 @@
 /* Vector types and the few operations on them that C does not spell, for the ISA that includes this.
  *
  * The ISA file defines before: KL_VECTOR_BYTES, KL_HAS_FMA, and KL_FMA_F64, KL_FMA_F32, KL_BITS_F64,
- * KL_BITS_F32 (sign bits of the lanes of a mask, as an integer), KL_SELECT_F64 (mask, yes, no), KL_MIN_F64,
- * KL_MIN_F32 (the second operand if either is NaN).
+ * KL_BITS_F32 (sign bits of the lanes of a mask, as an integer), KL_SELECT_F64 (mask, yes, no), KL_IF_ZERO_F64,
+ * KL_IF_ZERO_F32 (integers, floats where they are 0, floats elsewhere), KL_MIN_F64, KL_MIN_F32 (the second operand if either is NaN).
  *
  * Lanes. Sums over the bins of one row always run in KL_LANES interleaved partial sums, whatever the
  * width of the machine's vectors: a group of KL_NV vectors holds them. So every ISA adds the same
@@ -27,6 +27,7 @@ typedef float vf32 __attribute__((vector_size(KL_VECTOR_BYTES)));
 typedef int64_t vi64 __attribute__((vector_size(KL_VECTOR_BYTES)));
 typedef uint64_t vu64 __attribute__((vector_size(KL_VECTOR_BYTES)));
 typedef int32_t vi32 __attribute__((vector_size(KL_VECTOR_BYTES)));
+typedef uint32_t vu32 __attribute__((vector_size(KL_VECTOR_BYTES)));
 typedef double vf64_unaligned __attribute__((vector_size(KL_VECTOR_BYTES), aligned(8), may_alias));
 typedef float vf32_unaligned __attribute__((vector_size(KL_VECTOR_BYTES), aligned(4), may_alias));
 

@@ -104,6 +104,8 @@ static void check_row(const kl_kernels *k, const kl_encode_args *a, const double
     CHECK(same, "%s: support of row %ld, %ld bins", k->name, (long)r, (long)K);
 }
 
+static const kl_divergence itself = {.kind = KL_KL, .finish = KL_LINEAR, .factor = 1};
+
 static void test_encode(const kl_kernels *k, int64_t K, int64_t n, kl_domain domain, kl_role role, int single, side s,
                         region *r)
 {
@@ -120,11 +122,11 @@ static void test_encode(const kl_kernels *k, int64_t K, int64_t n, kl_domain dom
     kl_norm norms[ROWS];
     kl_stats stats = {0};
     int32_t zeros = 0;
-    double *scratch = place(r[1], (size_t)K * 8 * 2, s);
+    double *scratch = place(r[1], (size_t)K * 8 * 3, s);
     make_center(k, x, n, K, domain, &c);
     k->scan(&rows, 0, n, -1, norms, &zeros, scratch, &stats);
     kl_encode_args a = {
-        .rows = &rows, .norms = norms, .center = &c.c, .begin = 0, .end = n, .role = role, .single = single,
+        .divergence = &itself, .rows = &rows, .norms = norms, .center = &c.c, .begin = 0, .end = n, .role = role, .single = single,
         .width = (int32_t)width, .norm_factor = 1.5, .slack_factor = 1e-3, .slack_floor = 1e-20, .scratch = scratch,
         .features = place(r[2], (size_t)(padded * K) * size, s), .offset = place(r[3], (size_t)padded * size, s),
         .norm = place(r[4], (size_t)padded * size, s), .slack = place(r[5], (size_t)padded * size, s),
@@ -241,7 +243,7 @@ static void check_dense(const kl_kernels *k, problem *p, side s, region output, 
     p->a.out = place(output, (size_t)((n - 1) * stride + m) * size, s);
     p->a.out_stride = stride;
     for (int64_t t = 0; t < (n - 1) * stride + m; t++) set(p->a.out, t, p->single, -77);
-    (p->single ? k->dense32 : k->dense64)(&p->a, &stats);
+    k->dense[p->single][KL_PRODUCT](&p->a, &stats);
     CHECK(stats.isa_ran == k->bit, "%s: dense ran %u", k->name, stats.isa_ran);
     CHECK(mark(p, listed), "%s: doubts outside of %ld x %ld", k->name, (long)n, (long)m);
     int values = 1, between = 1, doubts = 1;
@@ -271,7 +273,7 @@ static void check_screen(const kl_kernels *k, problem *p, uint8_t *listed)
     const int64_t n = p->a.rows, m = p->a.cols, stride = m + 3;
     const double unit = p->single ? 0x1p-24 : 0x1p-53;
     kl_stats stats = {0};
-    (p->single ? k->screen32 : k->screen64)(&p->a, &stats);
+    k->screen[p->single][KL_PRODUCT](&p->a, &stats);
     CHECK(stats.isa_ran == k->bit, "%s: screen ran %u", k->name, stats.isa_ran);
     CHECK(mark(p, listed), "%s: hits outside of %ld x %ld", k->name, (long)n, (long)m);
     int hits = 1, numbers = 1;

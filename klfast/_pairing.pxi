@@ -1,0 +1,307 @@
+"""The right operand, pairings and their consumers: part of _engine.pyx."""
+
+cdef class Center:
+    """The point around which features are taken, with its whitening scale."""
+    cdef kl_center c
+    cdef readonly object probs, row
+    cdef object scale, unscale
+
+    def __init__(self, row, norm, probs, scale):
+        self.row, self.probs, self.scale = (np.ascontiguousarray(x, np.float64) for x in (row, probs, scale))
+        # probs * scale where the scale is 1/sqrt(probs): POWER's two features then are the same floats.
+        plain = np.abs(self.scale**2 * self.probs - 1) < 1e-12
+        self.unscale = np.divide(1, self.scale, where=self.scale > 0, out=np.zeros_like(self.scale))
+        self.unscale[plain] = (self.probs * self.scale)[plain]
+        self.c.row = <const double *>address(self.row)
+        self.c.probs = <const double *>address(self.probs)
+        self.c.scale = <const double *>address(self.scale)
+        self.c.unscale = <const double *>address(self.unscale)
+        self.c.norm.a, self.c.norm.b = norm
+
+
+cdef class Columns:
+    """The right operand, encoded and packed for the active ISA."""
+    cdef readonly object features, offset, norm, slack, support, weights
+    cdef readonly Form form
+    cdef readonly Rows rows
+    cdef readonly Center center
+    cdef readonly int role
+    cdef readonly bint single
+    cdef readonly str isa
+    cdef object norms
+
+    def __init__(self, Form form, Rows rows, norms, Center center, int role, bint single, bint with_support,
+                 double slack_factor, double slack_floor, int n_threads):
+        cdef int64_t n = rows.c.n_rows, K = kl_width_of(&form.c, rows.c.n_cols)
+        cdef int64_t words = (rows.c.n_cols + 63) // 64, t, first
+        cdef int64_t width = active.nr32 if single else active.nr64
+        cdef int64_t panels = (n + width - 1) // width, size = 4 if single else 8
+        real = np.float32 if single else np.float64
+        self.form, self.rows, self.norms, self.center, self.role = form, rows, norms, center, role
+        self.weights = center.probs.astype(real)
+        self.single, self.isa = single, active.name.decode()
+        raw = np.empty(panels * width * K * size + 64, np.uint8)  # aligned to a cache line
+        start = -raw.__array_interface__["data"][0] % 64
+        self.features = raw[start:start + panels * width * K * size].view(real)
+        self.offset, self.norm, self.slack = (np.empty(panels * width, real) for _ in range(3))
+        self.support = np.empty(panels * width * words if with_support else 0, np.uint64)
+        cdef char *features = <char *>address(self.features)
+        cdef char *offset = <char *>address(self.offset)
+        cdef char *norm = <char *>address(self.norm)
+        cdef char *slack = <char *>address(self.slack)
+        cdef uint64_t *support = <uint64_t *>address(self.support)
+        cdef const kl_norm *norm_of = <const kl_norm *>address(norms)
+        cdef Stats stats = Stats(n_threads)
+        cdef stats_of_thread *each = stats.each
+        cdef double[:, ::1] scratch = scratch_for(n_threads, 3 * rows.c.n_cols)
+        cdef uint8_t[::1] args_memory = np.zeros(n_threads * sizeof(kl_encode_args), np.uint8)
+        cdef kl_encode_args *args = <kl_encode_args *>&args_memory[0]
+        cdef const kl_kernels *kernels = active
+        cdef int me
+        for t in prange(panels, nogil=True, schedule="dynamic", num_threads=n_threads):
+            me = threadid()
+            first = t * width
+            args[me].divergence = &form.c
+            args[me].rows, args[me].norms, args[me].center = &rows.c, norm_of, &center.c
+            args[me].begin, args[me].end = first, min(first + width, n)
+            args[me].role, args[me].single, args[me].width = role, single, <int32_t>width
+            args[me].norm_factor, args[me].slack_factor = 1, slack_factor
+            args[me].slack_floor, args[me].scratch = slack_floor, &scratch[me, 0]
+            args[me].features = features + first * K * size
+            args[me].offset, args[me].norm = offset + first * size, norm + first * size
+            args[me].slack = slack + first * size
+            args[me].support = support + first * words if with_support else NULL
+            kernels.encode(&args[me], &each[me].stats)
+
+    @property
+    def nbytes(self):
+        return sum(x.nbytes for x in (self.features, self.offset, self.norm, self.slack, self.support))
+
+
+ctypedef struct hits_of_block:
+    kl_hit *hits
+    int64_t count, capacity
+    int failed
+
+
+cdef void hits_within(const kl_pairing *p, double radius, bint skip_self, int64_t begin, int64_t end, int64_t m,
+                      void *space, hits_of_block *out, int64_t *totals, int n_threads, int me, int64_t limit,
+                      kl_stats *stats) noexcept nogil:
+    # The list grows by doubling; a thread stops when all of them together have passed the limit.
+    cdef int64_t c = 0, cols, room, total, t
+    cdef kl_hit *grown
+    kl_within_begin(p, radius, begin, end, space, stats)
+    while c < m:
+        cols = min(p.column_block, m - c)
+        room = out.count + (end - begin) * cols
+        if room > out.capacity:
+            room = max(room, 2 * out.capacity)
+            grown = <kl_hit *>realloc(out.hits, room * sizeof(kl_hit))
+            if grown == NULL:
+                out.failed = 1
+                return
+            out.hits, out.capacity = grown, room
+        total = kl_within_tile(p, radius, skip_self, begin, end, c, cols, space, out.hits + out.count, stats)
+        out.count += total
+        totals[8 * me] += total
+        total = 0
+        for t in range(n_threads):
+            total += totals[8 * t]
+        if total > limit:
+            return
+        c += cols
+    grown = <kl_hit *>realloc(out.hits, max(out.count, 1) * sizeof(kl_hit))  # give back what the last tile did not need
+    if grown != NULL:
+        out.hits, out.capacity = grown, out.count
+
+
+cdef class Pairing:
+    """Rows to be compared with encoded columns; each consumer runs slabs of rows."""
+    cdef kl_pairing c
+    cdef object keep
+    cdef readonly Rows left
+    cdef readonly Columns right
+    cdef readonly Stats stats
+    cdef int n_threads
+
+    def __init__(self, Form form, Rows left, left_norms, Columns right, *, double norm_factor, double slack_factor,
+                 double slack_floor, left_extra=None, left_class=None, right_class=None,
+                 int64_t row_block, int64_t column_block, int n_threads):
+        if right.isa != active.name.decode():
+            raise RuntimeError(f"the columns were encoded for {right.isa}, the active ISA is {active_isa()}")
+        if left_class is not None:
+            left_class, right_class = (np.ascontiguousarray(x, np.int64) for x in (left_class, right_class))
+        self.left, self.right, self.n_threads = left, right, n_threads
+        self.keep = (form, left_norms, left_extra, left_class, right_class)
+        self.stats = Stats(n_threads)
+        self.c.kernels = active
+        self.c.divergence = &form.c
+        self.c.left, self.c.right = &left.c, &right.rows.c
+        self.c.left_norms = <const kl_norm *>address(left_norms)
+        self.c.right_norms = <const kl_norm *>address(right.norms)
+        self.c.center = &right.center.c
+        self.c.left_role, self.c.single = NATURAL if right.role == MEAN else MEAN, right.single
+        self.c.norm_factor, self.c.slack_factor, self.c.slack_floor = norm_factor, slack_factor, slack_floor
+        self.c.left_extra = NULL
+        self.c.left_class = self.c.right_class = NULL
+        self.c.right_support = NULL
+        self.c.features = <const void *>address(right.features)
+        self.c.offset = <const void *>address(right.offset)
+        self.c.norm = <const void *>address(right.norm)
+        self.c.slack = <const void *>address(right.slack)
+        self.c.weights = <const void *>address(right.weights)
+        if right.support.size:
+            self.c.right_support = <const uint64_t *>address(right.support)
+        if left_extra is not None:
+            self.c.left_extra = <const double *>address(left_extra)
+        if left_class is not None:
+            self.c.left_class = <const int64_t *>address(left_class)
+            self.c.right_class = <const int64_t *>address(right_class)
+        self.c.row_block, self.c.column_block = row_block, column_block
+
+    def dense(self, out, int64_t begin, int64_t end, int64_t column_parts, double accept):
+        """Write the values of rows [begin, end) to those rows of out (float32 or float64, any strides)."""
+        cdef kl_dense_out o
+        o.data = <char *>address(out)
+        o.row_stride, o.col_stride = out.strides
+        o.single, o.accept = out.dtype == np.float32, accept
+        cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c
+        cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
+        cdef int64_t parts = (m + part - 1) // part
+        cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 0))
+        cdef stats_of_thread *each = self.stats.each
+        cdef int me
+        for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
+            me = threadid()
+            r = begin + t // parts * block
+            c = t % parts * part
+            kl_dense_block(&self.c, &o, r, min(r + block, end), c, min(c + part, m), &space[me, 0],
+                           &each[me].stats)
+
+    def top(self, int64_t k, bint skip_self, int64_t begin, int64_t end, int64_t column_parts):
+        """(values, columns), each (parts, end - begin, k): the k nearest within each part of the columns."""
+        cdef kl_top top
+        top.k, top.skip_self = k, skip_self
+        top.capacity = 2 * k + 32
+        cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c, s
+        cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
+        cdef int64_t parts = (m + part - 1) // part
+        values = np.empty((parts, end - begin, k))
+        columns = np.empty((parts, end - begin, k), np.int64)
+        cdef double[:, :, ::1] v = values
+        cdef int64_t[:, :, ::1] j = columns
+        cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, top.capacity))
+        cdef stats_of_thread *each = self.stats.each
+        cdef int me
+        for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
+            me = threadid()
+            s = t % parts
+            r = begin + t // parts * block
+            c = s * part
+            kl_top_block(&self.c, &top, r, min(r + block, end), c, min(c + part, m), &v[s, r - begin, 0],
+                         &j[s, r - begin, 0], &space[me, 0], &each[me].stats)
+        return values, columns
+
+    def within(self, double radius, bint skip_self, int64_t begin, int64_t end, int64_t limit):
+        """(values, columns, counts of the rows) of the pairs up to `radius`, each row's by (value, column); None if there
+        are more than `limit`."""
+        cdef int64_t block = self.c.row_block, blocks = (end - begin + block - 1) // block, t, r, m = self.c.right.n_rows
+        cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 1))
+        cdef hits_of_block *found = <hits_of_block *>calloc(blocks, sizeof(hits_of_block))
+        cdef int64_t[::1] totals = np.zeros(self.n_threads * 8, np.int64)  # a cache line a thread
+        cdef stats_of_thread *each = self.stats.each
+        cdef int me
+        if found == NULL:
+            raise MemoryError()
+        try:
+            for t in prange(blocks, nogil=True, schedule="dynamic", num_threads=self.n_threads):
+                me = threadid()
+                r = begin + t * block
+                hits_within(&self.c, radius, skip_self, r, min(r + block, end), m, &space[me, 0], found + t,
+                            &totals[0], self.n_threads, me, limit, &each[me].stats)
+            if np.asarray(totals).sum() > limit:
+                return None
+            return self._sorted(found, blocks, begin, end)
+        finally:
+            for t in range(blocks):
+                free(found[t].hits)
+            free(found)
+
+    cdef _sorted(self, hits_of_block *found, int64_t blocks, int64_t begin, int64_t end):
+        cdef int64_t t, h, r, block = self.c.row_block, most = 1
+        starts = np.zeros(end - begin + 1, np.int64)
+        cdef int64_t[::1] s = starts
+        for t in range(blocks):
+            if found[t].failed:
+                raise MemoryError("no memory for the pairs within the radius; give a smaller radius or limit=")
+            most = max(most, found[t].count)
+            for h in range(found[t].count):
+                s[found[t].hits[h].row - begin + 1] += 1
+        np.cumsum(starts, out=starts)
+        h = s[end - begin]
+        values, columns = np.empty(h), np.empty(h, np.int64)
+        cdef double[::1] v = values
+        cdef int64_t[::1] c = columns
+        cdef uint8_t[::1] order = np.empty(most * sizeof(kl_hit), np.uint8)
+        cdef int64_t[::1] cursors = np.empty(block, np.int64)
+        for t in range(blocks):
+            if found[t].count:
+                r = t * block
+                for h in range(found[t].count):
+                    found[t].hits[h].row -= begin
+                kl_within_sort(found[t].hits, found[t].count, r, min(r + block, end - begin), &s[0], &cursors[0],
+                               <kl_hit *>&order[0], &v[0], &c[0])
+        return values, columns, np.diff(starts)
+
+    def reduce(self, int op, bint over_rows, int64_t begin, int64_t end, int64_t row_part, int64_t column_part,
+               double accept, start):
+        """Partial results over parts of `row_part` rows and `column_part` columns: (parts of columns, rows), or with
+        `over_rows` (parts of rows, columns)."""
+        cdef int64_t m = self.c.right.n_rows, rows = (end - begin + row_part - 1) // row_part
+        cdef int64_t parts = (m + column_part - 1) // column_part, t, r, c, last, stop, block = self.c.row_block, at
+        shape = (rows, m) if over_rows else (parts, end - begin)
+        results, lows = np.full(shape, start, np.float64), np.zeros(shape)
+        cdef double[:, ::1] result = results, low = lows
+        cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 0))
+        cdef stats_of_thread *each = self.stats.each
+        cdef int me
+        for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
+            me = threadid()
+            r = begin + t // parts * row_part
+            last = min(r + row_part, end)
+            c = t % parts * column_part
+            stop = min(c + column_part, m)
+            at = r
+            while at < last:
+                if over_rows:
+                    kl_reduce_block(&self.c, op, True, accept, at, min(at + block, last), c, stop,
+                                    &result[t // parts, c], &low[t // parts, c], &space[me, 0], &each[me].stats)
+                else:
+                    kl_reduce_block(&self.c, op, False, accept, at, min(at + block, last), c, stop,
+                                    &result[t % parts, at - begin], &low[t % parts, at - begin], &space[me, 0],
+                                    &each[me].stats)
+                at = at + block
+        return results, lows
+
+    def _part(self, int64_t column_parts):
+        """Columns a part, whole panels."""
+        cdef int64_t m = self.c.right.n_rows, width = 64
+        cdef int64_t part = (m + column_parts - 1) // max(column_parts, 1)
+        return max(width, (part + width - 1) // width * width)
+
+
+def expand(values, classes, starts, members, query_class, bint skip_self, int64_t k, int n_threads):
+    """Neighbour lists of distinct rows to those of all rows: see kl_top_expand. query_class[i] is the
+    list of row i."""
+    cdef int64_t n = query_class.shape[0], i, k_classes = values.shape[1]
+    out_values, out_columns = np.empty((n, k)), np.empty((n, k), np.int64)
+    cdef const double[:, ::1] v = values
+    cdef const int64_t[:, ::1] c = classes
+    cdef const int64_t[::1] s = starts, mem = members, q = query_class
+    cdef double[:, ::1] ov = out_values
+    cdef int64_t[:, ::1] oc = out_columns
+    cdef int64_t[:, ::1] cursors = np.empty((n_threads, k_classes + 8), np.int64)
+    for i in prange(n, nogil=True, schedule="static", num_threads=n_threads):
+        kl_top_expand(k, k_classes, &v[q[i], 0], &c[q[i], 0], &s[0], &mem[0], i if skip_self else -1,
+                      &ov[i, 0], &oc[i, 0], &cursors[threadid(), 0])
+    return out_values, out_columns

@@ -1,0 +1,50 @@
+/* What the engine knows of a divergence besides its terms: shape, width, supports, finish. */
+#include <math.h>
+
+#include "../klfast.h"
+
+kl_shape kl_shape_of(const kl_divergence *f)
+{
+    switch (f->kind) {
+    case KL_SKEW_JS: return KL_SUM_JS;
+    case KL_SKEW_KL: return KL_SUM_SKEW;
+    case KL_VARIATION: return KL_SUM_ABS;
+    case KL_TRIANGULAR: return KL_SUM_TRIANGLE;
+    default: return KL_PRODUCT;
+    }
+}
+
+int kl_is_symmetric(const kl_divergence *f)
+{
+    return f->kind == KL_JEFFREYS || f->kind == KL_VARIATION || f->kind == KL_TRIANGULAR
+        || ((f->kind == KL_POWER || f->kind == KL_SKEW_JS) && f->number == 0.5);
+}
+
+int64_t kl_width_of(const kl_divergence *f, int64_t K) { return f->kind == KL_JEFFREYS ? 2 * K : K; }
+
+kl_support kl_support_of(const kl_divergence *f)
+{
+    switch (f->kind) {
+    case KL_KL: return KL_SUPPORT_WITHIN;
+    case KL_POWER: return f->number > 1 ? KL_SUPPORT_WITHIN : KL_SUPPORT_FREE;
+    case KL_JEFFREYS:
+    case KL_ITAKURA_SAITO: return KL_SUPPORT_EQUAL;
+    default: return KL_SUPPORT_FREE;
+    }
+}
+
+double kl_finished(const kl_divergence *f, double sum)
+{
+    if (f->finish == KL_LINEAR) return f->factor * sum;
+    const double x = sum > 0 ? sum : 0;
+    if (f->finish == KL_SQRT) return sqrt(f->factor * x);
+    if (x == INFINITY || f->scale * x <= -1) return INFINITY;
+    return f->factor * log1p(f->scale * x);
+}
+
+double kl_unfinished(const kl_divergence *f, double value)
+{
+    if (f->finish == KL_LINEAR) return value / f->factor;
+    if (f->finish == KL_SQRT) return value * value / f->factor;
+    return expm1(value / f->factor) / f->scale;
+}

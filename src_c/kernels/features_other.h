@@ -1,0 +1,151 @@
+/* Features of a row around a centre c for the divergences other than KL. With f = log(row / c), u = row / c - 1:
+ *
+ * POWER      x = sqrt(c) (e^(s f) - 1) / s    y = sqrt(c) (e^(t f) - 1) / t    offsets C_s(p||c), C_s(c||q)
+ *            since  C_s(p||q) = sum c [s u_p - (e^(s f_p) - 1)] / (s t) + sum c [t u_q - (e^(t f_q) - 1)] / (s t) - x.y
+ *            (t < 0: y = 0 where q is empty, and the offset loses c / s there, as for KL)
+ * JEFFREYS   [x + y, x - y] . [x + y, y - x] / 2 of KL's x, y, which is x_p.y_q + y_p.x_q; offset x.y. (Symmetric to
+ *            the bit; a feature counts with |x| + |y| in the norm.)
+ * ITAKURA    x = u    y = 1 - c / q           offsets gamma(log(p/c)), gamma(log(c/q))
+ *
+ * and for the sums over bins, whose tile functions are in elementwise.h,
+ * SKEW_JS    w u | (1 - w) u                  offsets w KL(p||c), (1 - w) KL(q||c)
+ * SKEW_KL    (1 - a) u | a u                  offsets KL(p||c), 0
+ * VARIATION, TRIANGULAR     row - c           no offsets
+ */
+typedef struct {
+    double feature[KL_SUM_BLOCK], second[KL_SUM_BLOCK], magnitude[KL_SUM_BLOCK]; /* the last two: Jeffreys */
+    double offset[KL_SUM_BLOCK], spread[KL_SUM_BLOCK];
+} kl_feature_block;
+
+KL_INLINE vf64 kl_expm1_over(vf64x2 log, double s) /* (e^(s log) - 1) / s */
+{
+    vf64 x = log.high * s, error = KL_FMA_F64(log.high, kl_set_f64(s), -x);
+    vi64 near = kl_abs(x) <= 1.0;
+    vf64 close = kl_select(near, x, (vf64){0});
+    vf64 far = kl_exp(kl_select(x > 1400.0, kl_set_f64(1400), x), KL_FMA_F64(log.low, kl_set_f64(s), error)) - 1.0;
+    return kl_select(near, close + kl_gamma_near(close), far) / s;
+}
+
+KL_INLINE void kl_power_features(double s, int mean, const kl_bins *b, const double *probs, const double *scale,
+                                 const double *unscale, int64_t n, kl_feature_block *out)
+{
+    const double t = 1 - s;
+    for (int64_t k = 0; k < n; k += KL_W64) {
+        vf64 row = kl_load_f64(b->p + k), c = kl_load_f64(b->q + k);
+        vf64x2 log = {kl_load_f64(b->log + k), kl_load_f64(b->low + k)}, back = {-log.high, -log.low};
+        vi64 empty = row == 0, bare = c == 0;
+        vf64 x, offset, spread;
+        if (mean) {
+            x = kl_select(empty, kl_set_f64(-1 / s), kl_expm1_over(log, s)) * (kl_load_f64(probs + k) * kl_load_f64(scale + k));
+            offset = spread = kl_power(row, c, kl_load_f64(b->g + k), log, s).term;
+        } else {
+            vf64 gone = t > 0 ? kl_set_f64(-1 / t) : (vf64){0};
+            x = kl_select(empty, gone, kl_expm1_over(log, t)) * kl_load_f64(unscale + k);
+            offset = kl_power(c, row, kl_load_f64(b->back + k), back, s).term;
+            if (t < 0) offset = kl_select(empty, c * (-1 / s), offset);
+            spread = kl_abs(offset);
+        }
+        kl_store_f64(out->feature + k, kl_select(bare, (vf64){0}, x));
+        kl_store_f64(out->offset + k, offset);
+        kl_store_f64(out->spread + k, spread);
+    }
+}
+
+#define KL_SQRT_HALF 0x1.6a09e667f3bcdp-1
+
+KL_INLINE void kl_jeffreys_features(int mean, const kl_bins *b, const double *scale, const double *unscale,
+                                    double up, int64_t n, kl_feature_block *out)
+{
+    for (int64_t k = 0; k < n; k += KL_W64) {
+        vf64 row = kl_load_f64(b->p + k), c = kl_load_f64(b->q + k), d = kl_load_f64(b->d + k);
+        vf64 log = kl_select((row == 0) | (c == 0), (vf64){0}, kl_load_f64(b->log + k));
+        vf64 x = d / up * kl_load_f64(scale + k), y = log * kl_load_f64(unscale + k);
+        kl_store_f64(out->feature + k, (x + y) * KL_SQRT_HALF);
+        kl_store_f64(out->second + k, (mean ? x - y : y - x) * KL_SQRT_HALF);
+        kl_store_f64(out->magnitude + k, kl_abs(x) + kl_abs(y));
+        kl_store_f64(out->offset + k, d * log);
+        kl_store_f64(out->spread + k, d * log);
+    }
+}
+
+KL_INLINE void kl_ratio_features(const kl_divergence *f, int mean, const kl_bins *b, double up, int64_t n,
+                                 kl_feature_block *out)
+{
+    const double w = f->number, share = mean ? (f->kind == KL_SKEW_JS ? w : 1 - w) : (f->kind == KL_SKEW_JS ? 1 - w : w);
+    const vf64 zero = {0}, least = kl_set_f64(-share * (1 - 0x1p-22)); /* so that sums stay above -1 in float32, too */
+    for (int64_t k = 0; k < n; k += KL_W64) {
+        vf64 row = kl_load_f64(b->p + k), c = kl_load_f64(b->q + k), d = kl_load_f64(b->d + k);
+        vf64 g = kl_load_f64(b->g + k), x, offset = zero, spread;
+        switch (f->kind) {
+        case KL_ITAKURA_SAITO: {
+            vf64 log = kl_load_f64(b->log + k), to = mean ? log : -log, ratio = mean ? row / c : c / row;
+            offset = kl_select(kl_abs(to) <= 1.0, kl_gamma_near(to), ratio - 1.0 - to);
+            offset = spread = kl_select(row == 0, kl_set_f64(INFINITY), offset * up); /* the sum divides by up */
+            x = mean ? d / c : d / row;
+            break;
+        }
+        case KL_SKEW_JS: case KL_SKEW_KL:
+            x = share * (d / c);
+            x = kl_select(x < least, least, x);
+            spread = (f->kind == KL_SKEW_KL && mean ? 1 : share) * g;
+            offset = f->kind == KL_SKEW_KL && !mean ? zero : spread;
+            break;
+        default:
+            x = d / up;
+            spread = kl_abs(d) * (f->kind == KL_VARIATION ? 0.5 : 2);
+        }
+        vi64 bare = c == 0; /* beyond the bins: the centre is above 0 elsewhere */
+        kl_store_f64(out->feature + k, kl_select(bare, zero, x));
+        kl_store_f64(out->offset + k, kl_select(bare, zero, offset));
+        kl_store_f64(out->spread + k, kl_select(bare, zero, spread));
+    }
+}
+
+/* `out`: K features, or 2 K for Jeffreys. */
+static kl_feature_row kl_other_features(const kl_divergence *f, int32_t role, int32_t domain, const double *row,
+                                        kl_norm norm, const kl_center *center, int64_t K, double *out)
+{
+    const int mean = role == KL_MEAN, twice = f->kind == KL_JEFFREYS;
+    const int logs = f->kind != KL_VARIATION && f->kind != KL_TRIANGULAR;
+    double offset = 0, spread = 0, squares = 0;
+    if (domain != KL_LOGITS && !(norm.a > 0x1p-900 && norm.a < 0x1p900)) return kl_lost_row(out, K << twice);
+    const kl_pair pair = kl_pair_with(domain, row, norm, center, K);
+    kl_sum offsets = kl_sum_zero(), spreads = kl_sum_zero();
+    kl_bins bins;
+    kl_feature_block b;
+    double scales[3][KL_SUM_BLOCK];
+    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
+        const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK;
+        const int64_t padded = kl_fill(&bins, &pair, begin, logs);
+        const double empty = domain == KL_LOGITS ? -INFINITY : 0;
+        if (f->kind == KL_POWER || twice) /* probabilities that float64 cannot hold */
+            for (int64_t k = 0; k < n; k++)
+                if (bins.p[k] < 0x1p-950 && row[begin + k] != empty) return kl_lost_row(out, K << twice);
+        for (int64_t k = 0; k < padded; k++) {
+            scales[0][k] = k < n ? center->scale[begin + k] : 0;
+            scales[1][k] = k < n ? center->unscale[begin + k] : 0;
+            scales[2][k] = k < n ? center->probs[begin + k] : 0;
+        }
+        if (f->kind == KL_POWER) kl_power_features(f->number, mean, &bins, scales[2], scales[0], scales[1], padded, &b);
+        else if (twice) kl_jeffreys_features(mean, &bins, scales[0], scales[1], pair.up, padded, &b);
+        else kl_ratio_features(f, mean, &bins, pair.up, padded, &b);
+        kl_lanes o = kl_lanes_zero(), s = kl_lanes_zero();
+        for (int64_t k = 0; k < padded; k += KL_LANES)
+            KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+                o.v[j] += kl_load_f64(b.offset + k + j * KL_W64);
+                s.v[j] += kl_load_f64(b.spread + k + j * KL_W64);
+            }
+        kl_sum_add(&offsets, &o);
+        kl_sum_add(&spreads, &s);
+        const double *size = twice ? b.magnitude : b.feature;
+        for (int64_t k = 0; k < n; k++) squares += size[k] * size[k];
+        memcpy(out + begin, b.feature, (size_t)n * sizeof *out);
+        if (twice) memcpy(out + K + begin, b.second, (size_t)n * sizeof *out);
+    }
+    offset = kl_sum_total(&offsets) / pair.up;
+    spread = kl_sum_total(&spreads) / pair.up;
+    if (offset == INFINITY && f->kind == KL_POWER) return (kl_feature_row){INFINITY, INFINITY, squares};
+    if (!(fabs(offset) < 0x1p900) || !(spread < 0x1p900) || !(squares < 0x1p900)) return kl_lost_row(out, K << twice);
+    if (kl_shape_of(f) != KL_PRODUCT) squares = 0; /* the spread alone bounds the error of a sum */
+    return (kl_feature_row){offset, spread, squares};
+}

@@ -1,0 +1,147 @@
+/* The exact value of a pair of rows for every divergence.
+ *
+ * The bins' weights are normalised up to a common factor 1 + delta, delta = sum d being of the size of a rounding: to
+ * second order the sum then exceeds the divergence by f''(1) delta^2 / 2, which is subtracted. VARIATION, which is of
+ * first order, has delta taken out of each difference in a second pass.
+ */
+typedef struct { double terms, overlap, difference; } kl_sums; /* all relative to the weights' scale */
+
+KL_INLINE kl_sums kl_sum_terms(int kind, double number, const kl_pair *pair)
+{
+    kl_sum terms = kl_sum_zero(), overlaps = kl_sum_zero();
+    kl_lanes differences = kl_lanes_zero();
+    kl_bins bins;
+    for (int64_t begin = 0; begin < pair->K; begin += KL_SUM_BLOCK) {
+        const int64_t n = kl_fill(&bins, pair, begin, kl_needs_logs(kind, number));
+        kl_lanes block = kl_lanes_zero(), overlap_block = kl_lanes_zero();
+        for (int64_t k = 0; k < n; k += KL_LANES)
+            KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+                vf64 overlap = {0};
+                block.v[j] += kl_term_of(kind, number, &bins, k + j * KL_W64, &overlap);
+                overlap_block.v[j] += overlap;
+                differences.v[j] += kl_load_f64(bins.d + k + j * KL_W64);
+            }
+        kl_sum_add(&terms, &block);
+        if (kind == KL_POWER) kl_sum_add(&overlaps, &overlap_block);
+    }
+    return (kl_sums){kl_sum_total(&terms), kl_sum_total(&overlaps), kl_lanes_total(&differences)};
+}
+
+static double kl_variation(const kl_pair *pair)
+{
+    double delta = 0;
+    kl_bins bins;
+    for (int pass = 0; pass < 2; pass++) {
+        kl_sum total = kl_sum_zero();
+        for (int64_t begin = 0; begin < pair->K; begin += KL_SUM_BLOCK) {
+            const int64_t n = kl_fill(&bins, pair, begin, 0);
+            kl_lanes block = kl_lanes_zero();
+            for (int64_t k = 0; k < n; k += KL_LANES)
+                KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+                    const int64_t at = k + j * KL_W64;
+                    vf64 d = kl_load_f64(bins.d + at) - delta * kl_load_f64(bins.p + at);
+                    block.v[j] += pass ? kl_abs(d) : d;
+                }
+            kl_sum_add(&total, &block);
+        }
+        delta = kl_sum_total(&total) / (pass ? 1 : pair->up);
+    }
+    return 0.5 * delta / pair->up;
+}
+
+/* The sum over bins for one kind; POWER's cheap numbers are kinds of their own here. */
+static kl_sums kl_sums_of(const kl_divergence *f, const kl_pair *pair)
+{
+    switch (f->kind) {
+    case KL_KL: return kl_sum_terms(KL_KL, 0, pair);
+    case KL_JEFFREYS: return kl_sum_terms(KL_JEFFREYS, 0, pair);
+    case KL_ITAKURA_SAITO: return kl_sum_terms(KL_ITAKURA_SAITO, 0, pair);
+    case KL_SKEW_JS: return kl_sum_terms(KL_SKEW_JS, f->number, pair);
+    case KL_SKEW_KL: return kl_sum_terms(KL_SKEW_KL, f->number, pair);
+    case KL_TRIANGULAR: return kl_sum_terms(KL_TRIANGULAR, 0, pair);
+    default:
+        if (f->number == 0.5) return kl_sum_terms(KL_POWER, 0.5, pair);
+        if (f->number == 2) return kl_sum_terms(KL_POWER, 2, pair);
+        return kl_sum_terms(KL_POWER, f->number, pair);
+    }
+}
+
+#define KL_LEAST_VALUE 0x1p-100 /* below, roundings common to a row are no longer small beside the answer */
+#define KL_LEAST_VARIATION 0x1p-45
+
+/* Symmetric divergences take the two rows in one order, so that they are symmetric to the bit. */
+static int kl_second_first(const double *p, kl_norm np, const double *q, kl_norm nq, int64_t K)
+{
+    if (np.a != nq.a) return np.a > nq.a;
+    for (int64_t k = 0; k < K; k++)
+        if (p[k] != q[k]) return p[k] > q[k];
+    return 0;
+}
+
+static double kl_general_value(const kl_divergence *f, int32_t domain, const double *p, kl_norm np, const double *q,
+                               kl_norm nq, int64_t K)
+{
+    const double least = 0x1p-400, most = 0x1p400;
+    if (kl_is_symmetric(f) && kl_second_first(p, np, q, nq, K)) {
+        const double *row = p;
+        const kl_norm norm = np;
+        p = q, np = nq;
+        q = row, nq = norm;
+    }
+    if (domain != KL_LOGITS && !(np.a > least && np.a < most && nq.a > least && nq.a < most))
+        return kl_careful(f, domain, p, q, K);
+    const kl_pair pair = kl_pair_of(domain, p, np, q, nq, K);
+    if (f->kind == KL_VARIATION) {
+        const double variation = kl_variation(&pair);
+        return variation >= KL_LEAST_VARIATION ? f->factor * variation : kl_careful(f, domain, p, q, K);
+    }
+    kl_sums s = kl_sums_of(f, &pair);
+    double scale = f->kind == KL_ITAKURA_SAITO ? 1 : pair.up, delta = s.difference / scale;
+    double sum = s.terms / scale;
+    if (domain != KL_MEASURE) sum -= 0.5 * kl_curvature(f->kind, f->number) * delta * delta;
+    if (domain != KL_MEASURE ? !(sum >= KL_LEAST_VALUE) : !(sum > 0)) return kl_careful(f, domain, p, q, K);
+    if (sum == INFINITY) return kl_careful(f, domain, p, q, K); /* by an empty bin, or by overflow */
+    if (f->finish == KL_LOG && f->scale < 0 && -f->scale * sum > 0.5) { /* far apart: from the overlap itself */
+        const double overlap = s.overlap / scale;
+        return overlap > 0x1p-900 ? f->factor * log(overlap) : kl_careful(f, domain, p, q, K);
+    }
+    return kl_finished(f, sum);
+}
+
+static double kl_value(const kl_divergence *f, int32_t domain, const double *p, kl_norm np, const double *q,
+                       kl_norm nq, int64_t K)
+{
+    if (f->kind == KL_KL && domain == KL_PROBS) return kl_finished(f, kl_direct_probs(p, np, q, nq, K));
+    if (f->kind == KL_KL && domain == KL_LOGITS) return kl_finished(f, kl_direct_logits(p, np, q, nq, K));
+    return kl_general_value(f, domain, p, np, q, nq, K);
+}
+
+/* Sums of terms to values, in place. Entries that are in doubt may hold anything, and are written again later. */
+static void kl_finish_values(const kl_divergence *f, int32_t single, void *values, int64_t n)
+{
+    const double factor = f->factor;
+    float *x32 = values;
+    double *x64 = values;
+    if (f->finish == KL_LINEAR) {
+        for (int64_t i = 0; i < n && single; i++) x32[i] = (float)(x32[i] * factor);
+        for (int64_t i = 0; i < n && !single; i++) x64[i] *= factor;
+        return;
+    }
+    if (f->finish == KL_SQRT) {
+        for (int64_t i = 0; i < n && single; i++) x32[i] = (float)sqrt(x32[i] * factor);
+        for (int64_t i = 0; i < n && !single; i++) x64[i] = sqrt(x64[i] * factor);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += KL_W64) {
+        const int64_t here = n - i < KL_W64 ? n - i : KL_W64;
+        double x[KL_W64] = {0};
+        for (int64_t j = 0; j < here; j++) x[j] = single ? (double)x32[i + j] : x64[i + j];
+        vf64 sum = kl_load_f64(x), y = sum * f->scale;
+        vf64 value = kl_log_value(kl_log_reduce(1.0 + y, kl_set_f64(1), y)) * factor;
+        kl_store_f64(x, kl_select(sum == INFINITY, sum, value));
+        for (int64_t j = 0; j < here; j++) {
+            if (single) x32[i + j] = (float)x[j];
+            else x64[i + j] = x[j];
+        }
+    }
+}
