@@ -76,9 +76,10 @@ cdef class Form:
     """A divergence as the engine knows it: kind and number of its terms, finish (kl_divergence in klfast.h)."""
     cdef kl_divergence c
 
-    def __init__(self, kind, number=0, finish="linear", scale=0, factor=1, adds_entropy=False):
+    def __init__(self, kind, number=0, rest=None, finish="linear", scale=0, factor=1, adds_entropy=False):
         self.c.kind, self.c.finish, self.c.adds_entropy = KINDS[kind], FINISHES[finish], adds_entropy
-        self.c.number, self.c.scale, self.c.factor = number, scale, factor
+        self.c.number, self.c.rest = number, 1 - number if rest is None else rest
+        self.c.scale, self.c.factor = scale, factor
 
     @property
     def shape(self):
@@ -89,6 +90,11 @@ cdef class Form:
     def support(self):
         """Which empty bins make a value infinite."""
         return kl_support_of(&self.c)
+
+    @property
+    def gain(self):
+        """The largest p/m of a skewed KL, 0 elsewhere."""
+        return 1 / (1 - self.c.number) if self.c.kind == KL_SKEW_KL else 0.0
 
     def width(self, int64_t K):
         """Features a row of K bins."""

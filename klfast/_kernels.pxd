@@ -28,7 +28,7 @@ cdef extern from "klfast.h" nogil:
 
     ctypedef struct kl_divergence:
         int32_t kind, finish, adds_entropy
-        double number, scale, factor
+        double number, rest, scale, factor
 
     int kl_shape_of(const kl_divergence *)
     int kl_support_of(const kl_divergence *)

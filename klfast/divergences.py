@@ -55,6 +55,7 @@ class Divergence:
     # The engine's part: see kl_divergence in src_c/klfast.h.
     kind: str = field(default="kl", repr=False)
     number: float = field(default=0.0, repr=False)
+    rest: float | None = field(default=None, repr=False)
     finish: str = field(default="linear", repr=False)
     scale: float = field(default=0.0, repr=False)
     factor: float = field(default=1.0, repr=False)
@@ -72,7 +73,7 @@ class Divergence:
 
     def form_in(self, unit: float) -> _engine.Form:
         """What the engine computes, values times `unit` (before the square root, where there is one)."""
-        return _engine.Form(self.kind, self.number, self.finish, self.scale, self.factor * unit, self.adds_entropy)
+        return _engine.Form(self.kind, self.number, self.rest, self.finish, self.scale, self.factor * unit, self.adds_entropy)
 
 
 OUTSIDE = "p > 0 where q = 0"
@@ -82,9 +83,9 @@ KULLBACK = "Kullback & Leibler, Ann. Math. Stat. 22 (1951)"
 LIESE = "Liese & Vajda, Convex Statistical Distances (1987)"
 
 
-def _power(s: float) -> dict:
-    """C_s(p, q) = sum [s p + (1-s) q - p^s q^(1-s)] / (s (1-s)) for any s but 0 and 1; C_s(p, q) = C_(1-s)(q, p)."""
-    return dict(kind="power", number=s) if s >= 0.5 else dict(kind="power", number=1 - s, swapped=True)
+def _power(s: float, t: float) -> dict:
+    """C_s(p, q) = sum [s p + t q - p^s q^t] / (s t), t = 1 - s, for any s but 0 and 1; C_s(p, q) = C_t(q, p)."""
+    return dict(kind="power", number=s, rest=t) if s >= t else dict(kind="power", number=t, rest=s, swapped=True)
 
 
 TABLE = (
@@ -201,7 +202,7 @@ def Renyi(alpha) -> Divergence:
         return _limit(name, formula, "alpha", "kl")
     return Divergence(name, formula, parameter="alpha", symmetric=alpha == 0.5, finish="log",
                       infinite=OUTSIDE if alpha > 1 else DISJOINT, scale=-alpha * (1 - alpha), factor=1 / (alpha - 1),
-                      source="Renyi, Proc. 4th Berkeley Symp. (1961)", **_power(alpha))
+                      source="Renyi, Proc. 4th Berkeley Symp. (1961)", **_power(alpha, 1 - alpha))
 
 
 def Tsallis(alpha) -> Divergence:
@@ -232,7 +233,7 @@ def Tsallis(alpha) -> Divergence:
         return _limit(name, formula, "alpha", "kl")
     return Divergence(name, formula, parameter="alpha", symmetric=alpha == 0.5, logarithmic=False, factor=alpha,
                       upper_bound=1 / (1 - alpha) if alpha < 1 else None, infinite=OUTSIDE if alpha > 1 else "",
-                      source="Tsallis, Phys. Rev. E 58 (1998)", **_power(alpha))
+                      source="Tsallis, Phys. Rev. E 58 (1998)", **_power(alpha, 1 - alpha))
 
 
 def Alpha(alpha) -> Divergence:
@@ -267,7 +268,7 @@ def Alpha(alpha) -> Divergence:
     return Divergence(name, formula, parameter="alpha", symmetric=alpha == 0, logarithmic=False,
                       upper_bound=4 / (1 - alpha * alpha) if abs(alpha) < 1 else None,
                       infinite=OUTSIDE if s > 1 else "q > 0 where p = 0" if s < 0 else "",
-                      source="Amari, Differential-Geometrical Methods in Statistics (1985)", **_power(s))
+                      source="Amari, Differential-Geometrical Methods in Statistics (1985)", **_power(s, (1 + alpha) / 2))
 
 
 def Chernoff(alpha) -> Divergence:
@@ -295,7 +296,7 @@ def Chernoff(alpha) -> Divergence:
     alpha = _number("Chernoff", alpha, 0, 1, "a number between 0 and 1")
     return Divergence(f"chernoff({alpha})", "-log sum_k p_k^alpha q_k^(1-alpha)", parameter="alpha",
                       symmetric=alpha == 0.5, infinite=DISJOINT, finish="log", scale=-alpha * (1 - alpha), factor=-1.0,
-                      source="Chernoff, Ann. Math. Stat. 23 (1952)", **_power(alpha))
+                      source="Chernoff, Ann. Math. Stat. 23 (1952)", **_power(alpha, 1 - alpha))
 
 
 def SkewKL(alpha) -> Divergence:

@@ -190,7 +190,7 @@ class Reference:
     def certificate(self, single: bool) -> plan.Certificate:
         if self.form.shape == _engine.PRODUCT:
             return plan.certificate(self.width, single)
-        return plan.sum_certificate(self.width, single, self.form.shape == _engine.SUM_ABS)
+        return plan.sum_certificate(self.width, single, self.form.shape == _engine.SUM_ABS, self.form.gain)
 
     def columns(self, single: bool, distinct: bool, with_support: bool) -> _engine.Columns:
         """Features packed for the active ISA, in float32 or float64, of all or of the distinct rows."""

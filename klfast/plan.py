@@ -65,10 +65,13 @@ def certificate(n_bins: int, single: bool) -> Certificate:
     return Certificate(margin * (gamma + kappa * unit), margin * 2 * kappa * unit, floor)
 
 
-def sum_certificate(n_bins: int, single: bool, first_order: bool) -> Certificate:
-    """The same for the divergences that are sums over bins: slack alone."""
+def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 0.0) -> Certificate:
+    """The same for the divergences that are sums over bins: slack alone. `gain`: by how much a term magnifies the
+    rounding of m/c (skewed KL: p/m <= 1/(1 - alpha))."""
     unit = UNIT[single]
-    roundings = min(n_bins, CHAIN) + -(-n_bins // CHAIN) + SUM_ROUNDINGS
+    roundings = min(n_bins, CHAIN) + -(-n_bins // CHAIN) + SUM_ROUNDINGS + 4 * gain
+    if roundings * unit > 0.5:
+        return Certificate(0.0, math.inf, 0.0)
     gamma = roundings * unit / (1 - roundings * unit)
     return Certificate(0.0, 1.001 * gamma, VARIATION_FLOOR if first_order else 32 * UNIT[False] ** 2)
 

@@ -78,7 +78,8 @@ typedef struct {
     int32_t kind;        /* kl_kind   */
     int32_t finish;      /* kl_finish */
     int32_t adds_entropy; /* cross-entropy: the entropy of the first row is added */
-    double number, scale, factor;
+    double number, rest;  /* rest: 1 - number, which near 1 may have more digits than that tells */
+    double scale, factor;
 } kl_divergence;
 
 /* The tiles that the fast form runs in: a product of features, or a sum over bins of a function of two features. */

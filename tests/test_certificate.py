@@ -43,7 +43,10 @@ def test_sound(isa, name, divergence, single):
     exact = brute_force(P, Q, divergence)
     values, bounds, _, _ = fast_values_and_bounds(P, Q, divergence, single)
     assert not np.isnan(bounds).any() and (bounds > 0).all()
-    finite = np.isfinite(exact)
+    finite = exact < 1e30  # powers of ratios pass the range of float32
+    if not finite.any():
+        assert name in ("subnormal-bins", "logits-deep", "logits-1e4")
+        return
     error = np.abs(values[finite].astype(float) - exact[finite])
     allowed = bounds[finite] + DIRECT[P.parameter if P.parameter == "logits" else "probs"] * exact[finite]
     worst = np.argmax(error - allowed)

@@ -39,7 +39,8 @@ double kl_finished(const kl_divergence *f, double sum)
     const double x = sum > 0 ? sum : 0;
     if (f->finish == KL_SQRT) return sqrt(f->factor * x);
     if (x == INFINITY || f->scale * x <= -1) return INFINITY;
-    return f->factor * log1p(f->scale * x);
+    const double y = f->scale * x;
+    return fabs(y) < 0x1p-70 ? f->factor * f->scale * x : f->factor * log1p(y); /* y itself may be subnormal */
 }
 
 double kl_unfinished(const kl_divergence *f, double value)

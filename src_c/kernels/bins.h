@@ -8,7 +8,9 @@ typedef struct {
     double p[KL_SUM_BLOCK], q[KL_SUM_BLOCK];
     double d[KL_SUM_BLOCK];                      /* p - q */
     double g[KL_SUM_BLOCK], back[KL_SUM_BLOCK];  /* p log(p/q) - p + q, and the same with p and q exchanged */
-    double log[KL_SUM_BLOCK], low[KL_SUM_BLOCK]; /* log(p/q) as an unevaluated sum; nonsense beside an empty bin */
+    double log[KL_SUM_BLOCK], low[KL_SUM_BLOCK]; /* log(p/q) as an unevaluated sum; +-inf beside an empty bin, NaN if
+                                                    both are empty */
+    vi64 faint;                                  /* logits: lanes where q, not masked, is nearly below the range */
 } kl_bins;
 
 /* Where the bins of a pair come from. */
@@ -42,7 +44,8 @@ KL_INLINE void kl_fill_weights(kl_bins *b, const kl_pair *s, const double *p, co
         if (!logs) continue;
         kl_log_reduced r = kl_log_reduce(pc, qk, d);
         vf64x2 log = kl_log_exact(r);
-        kl_store_f64(b->log + k, log.high);
+        vf64 beside = kl_select(pc == 0, kl_set_f64(-INFINITY), kl_select(qk == 0, kl_set_f64(INFINITY), log.high));
+        kl_store_f64(b->log + k, kl_select((pc == 0) & (qk == 0), kl_set_f64(NAN), beside));
         kl_store_f64(b->low + k, log.low);
         kl_store_f64(b->g + k, kl_select(pc == 0, qk, kl_term(pc, d, r)));
         kl_store_f64(b->back + k, kl_select(qk == 0, pc, kl_reverse_term(qk, d, r)));
@@ -58,14 +61,17 @@ KL_INLINE void kl_fill_logits(kl_bins *bins, const kl_pair *s, const double *a, 
         vf64x2 d = kl_two_diff(ak, bk), shifted = kl_two_diff(d.high, c->shift_high);
         vf64 rest = shifted.low + (d.low - c->shift_low) + c->lambda;
         vf64 L = shifted.high + rest, z = L - shifted.high;
+        vi64 no_p = ak < -0x1.fffffffffffffp1023, no_q = bk < -0x1.fffffffffffffp1023;
         vf64 p = kl_softmax_weight(ak, c->a_max) * c->a_scale, q = kl_softmax_weight(bk, c->b_max) * c->b_scale;
         vi64 near = (kl_abs(L) <= 1.0) & (p > 0) & (q > 0);
         vf64 gamma = kl_gamma_near(L), difference = kl_select(near, q * (L + gamma), p - q);
         kl_store_f64(bins->p + k, p);
         kl_store_f64(bins->q + k, q);
         kl_store_f64(bins->d + k, difference);
+        bins->faint |= (q < 0x1p-960) & ~no_q & ~no_p;
         if (!logs) continue;
-        kl_store_f64(bins->log + k, L);
+        vf64 beside = kl_select(no_p, kl_set_f64(-INFINITY), kl_select(no_q, kl_set_f64(INFINITY), L));
+        kl_store_f64(bins->log + k, kl_select(no_p & no_q, kl_set_f64(NAN), beside));
         kl_store_f64(bins->low + k, (shifted.high - (L - z)) + (rest - z));
         vf64 g = kl_select(near, p * kl_gamma_near(-L), KL_FMA_F64(p, L, q - p));
         vf64 back = kl_select(near, q * gamma, KL_FMA_F64(-q, L, p - q));
@@ -81,6 +87,7 @@ KL_INLINE int64_t kl_fill(kl_bins *bins, const kl_pair *s, int64_t begin, int lo
     const int64_t padded = (n + KL_LANES - 1) / KL_LANES * KL_LANES;
     const double *p = s->p + begin, *q = s->q + begin;
     double p_tail[KL_SUM_BLOCK], q_tail[KL_SUM_BLOCK];
+    bins->faint = (vi64){0};
     if (padded > n) {
         const double empty = s->domain == KL_LOGITS ? -INFINITY : 0;
         for (int64_t k = 0; k < padded; k++) {

@@ -65,7 +65,8 @@ KL_INLINE KL_V KL_NAME(kl_step)(int shape, KL_V x, KL_V y, KL_V c, KL_T number, 
 {
     if (shape == KL_SUM_ABS) return sum + KL_NAME(kl_magnitude)(x - y);
     if (shape == KL_SUM_TRIANGLE) {
-        KL_V d = x - y, total = (x + y) + (c + c);
+        /* |d| is a lower bound of p + q that holds for the rounded numbers, too. */
+        KL_V d = x - y, size = KL_NAME(kl_magnitude)(d), total = -KL_MIN(-size, -((x + y) + (c + c)));
         return KL_FMA(d, d / (total + KL_NAME(kl_set)(KL_LEAST_TOTAL)), sum);
     }
     return KL_FMA(c, shape == KL_SUM_JS ? KL_NAME(kl_js_term)(x, y) : KL_NAME(kl_skew_term)(x, y, number), sum);

@@ -19,17 +19,16 @@ typedef struct {
 
 KL_INLINE vf64 kl_expm1_over(vf64x2 log, double s) /* (e^(s log) - 1) / s */
 {
-    vf64 x = log.high * s, error = KL_FMA_F64(log.high, kl_set_f64(s), -x);
+    vf64 x = log.high * s, error = kl_fma_exact(log.high, kl_set_f64(s), -x);
     vi64 near = kl_abs(x) <= 1.0;
     vf64 close = kl_select(near, x, (vf64){0});
     vf64 far = kl_exp(kl_select(x > 1400.0, kl_set_f64(1400), x), KL_FMA_F64(log.low, kl_set_f64(s), error)) - 1.0;
     return kl_select(near, close + kl_gamma_near(close), far) / s;
 }
 
-KL_INLINE void kl_power_features(double s, int mean, const kl_bins *b, const double *probs, const double *scale,
+KL_INLINE void kl_power_features(double s, double t, int mean, const kl_bins *b, const double *probs, const double *scale,
                                  const double *unscale, int64_t n, kl_feature_block *out)
 {
-    const double t = 1 - s;
     for (int64_t k = 0; k < n; k += KL_W64) {
         vf64 row = kl_load_f64(b->p + k), c = kl_load_f64(b->q + k);
         vf64x2 log = {kl_load_f64(b->log + k), kl_load_f64(b->low + k)}, back = {-log.high, -log.low};
@@ -37,11 +36,11 @@ KL_INLINE void kl_power_features(double s, int mean, const kl_bins *b, const dou
         vf64 x, offset, spread;
         if (mean) {
             x = kl_select(empty, kl_set_f64(-1 / s), kl_expm1_over(log, s)) * (kl_load_f64(probs + k) * kl_load_f64(scale + k));
-            offset = spread = kl_power(row, c, kl_load_f64(b->g + k), log, s).term;
+            offset = spread = kl_power(row, c, kl_load_f64(b->g + k), log, s, t).term;
         } else {
             vf64 gone = t > 0 ? kl_set_f64(-1 / t) : (vf64){0};
             x = kl_select(empty, gone, kl_expm1_over(log, t)) * kl_load_f64(unscale + k);
-            offset = kl_power(c, row, kl_load_f64(b->back + k), back, s).term;
+            offset = kl_power(c, row, kl_load_f64(b->back + k), back, s, t).term;
             if (t < 0) offset = kl_select(empty, c * (-1 / s), offset);
             spread = kl_abs(offset);
         }
@@ -72,7 +71,7 @@ KL_INLINE void kl_ratio_features(const kl_divergence *f, int mean, const kl_bins
                                  kl_feature_block *out)
 {
     const double w = f->number, share = mean ? (f->kind == KL_SKEW_JS ? w : 1 - w) : (f->kind == KL_SKEW_JS ? 1 - w : w);
-    const vf64 zero = {0}, least = kl_set_f64(-share * (1 - 0x1p-22)); /* so that sums stay above -1 in float32, too */
+    const vf64 zero = {0};
     for (int64_t k = 0; k < n; k += KL_W64) {
         vf64 row = kl_load_f64(b->p + k), c = kl_load_f64(b->q + k), d = kl_load_f64(b->d + k);
         vf64 g = kl_load_f64(b->g + k), x, offset = zero, spread;
@@ -86,7 +85,6 @@ KL_INLINE void kl_ratio_features(const kl_divergence *f, int mean, const kl_bins
         }
         case KL_SKEW_JS: case KL_SKEW_KL:
             x = share * (d / c);
-            x = kl_select(x < least, least, x);
             spread = (f->kind == KL_SKEW_KL && mean ? 1 : share) * g;
             offset = f->kind == KL_SKEW_KL && !mean ? zero : spread;
             break;
@@ -126,7 +124,7 @@ static kl_feature_row kl_other_features(const kl_divergence *f, int32_t role, in
             scales[1][k] = k < n ? center->unscale[begin + k] : 0;
             scales[2][k] = k < n ? center->probs[begin + k] : 0;
         }
-        if (f->kind == KL_POWER) kl_power_features(f->number, mean, &bins, scales[2], scales[0], scales[1], padded, &b);
+        if (f->kind == KL_POWER) kl_power_features(f->number, f->rest, mean, &bins, scales[2], scales[0], scales[1], padded, &b);
         else if (twice) kl_jeffreys_features(mean, &bins, scales[0], scales[1], pair.up, padded, &b);
         else kl_ratio_features(f, mean, &bins, pair.up, padded, &b);
         kl_lanes o = kl_lanes_zero(), s = kl_lanes_zero();

@@ -147,6 +147,7 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
     const int64_t K = rows->n_cols, n = args->end - args->begin, width = args->width;
     const int64_t padded = (n + width - 1) / width * width, words = (K + 63) / 64;
     const int64_t count = kl_width_of(args->divergence, K);
+    const kl_shape shape = kl_shape_of(args->divergence);
     double *features = args->scratch, *row_scratch = features + 2 * K;
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t r = 0; r < padded; r++) {
@@ -175,11 +176,15 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
             memset(features, 0, (size_t)count * sizeof *features);
             f.offset = INFINITY; /* padding is never a neighbour */
         }
+        const int beyond = args->single && !(f.norm2 < 0x1p100 && (fabs(f.offset) < 0x1p100 || f.offset == INFINITY));
+        if (beyond) f = kl_lost_row(features, count); /* beyond float32: a bound of infinity must not meet such a value */
         double norm = sqrt(f.norm2) * (1 + 0x1p-40) * args->norm_factor;
         double slack = f.spread * args->slack_factor + args->slack_floor;
         if (args->single) {
             float *out = (float *)args->features + start;
-            for (int64_t k = 0; k < count; k++) out[k * width] = (float)features[k];
+            /* Sums over bins count on x + y >= -1, for x >= -w and y >= -(1 - w): rounded up. */
+            const int up = shape == KL_SUM_JS || shape == KL_SUM_SKEW;
+            for (int64_t k = 0; k < count; k++) out[k * width] = up ? kl_up_f32(features[k]) : (float)features[k];
             ((float *)args->offset)[r] = (float)f.offset;
             ((float *)args->norm)[r] = kl_up_f32(norm);
             ((float *)args->slack)[r] = kl_up_f32(slack);

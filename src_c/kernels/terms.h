@@ -13,19 +13,19 @@ KL_INLINE vf64 kl_sqrt(vf64 x)
 
 typedef struct { vf64 term, overlap; } kl_power_bin; /* overlap: p^s q^t */
 
-KL_INLINE kl_power_bin kl_power(vf64 p, vf64 q, vf64 g, vf64x2 log, double s)
+KL_INLINE kl_power_bin kl_power(vf64 p, vf64 q, vf64 g, vf64x2 log, double s, double t)
 {
-    const double t = 1 - s;
-    vf64 x = log.high * -t, error = KL_FMA_F64(log.high, kl_set_f64(-t), -x);
+    vf64 x = log.high * -t, error = kl_fma_exact(log.high, kl_set_f64(-t), -x);
     vi64 near = kl_abs(x) <= 1.0, over = x > 1400.0;
     vf64 close = kl_select(near, x, (vf64){0}), gamma = kl_gamma_near(close);
     vf64 far = p * kl_exp(kl_select(over, kl_set_f64(1400), x), KL_FMA_F64(log.low, kl_set_f64(-t), error));
     vf64 overlap = kl_select(near, p + p * (close + gamma), far);
     vf64 term = kl_select(near, (g - p * (gamma / t)) / s, (s * p + t * q - far) / (s * t));
-    vi64 no_p = p == 0, no_q = q == 0;
+    vi64 no_p = log.high == -INFINITY, no_q = log.high == INFINITY;
     vf64 alone = t > 0 ? p / t : kl_set_f64(INFINITY); /* what p adds where q is 0 */
     term = kl_select(no_p, q / s, kl_select(no_q, alone, term));
-    return (kl_power_bin){term, kl_select(no_p | no_q, (vf64){0}, overlap)};
+    vi64 both = log.high != log.high;
+    return (kl_power_bin){kl_select(both, (vf64){0}, term), kl_select(no_p | no_q | both, (vf64){0}, overlap)};
 }
 
 /* g(p, m) for a mixture m; d = p - m. */
@@ -35,7 +35,7 @@ KL_INLINE vf64 kl_g(vf64 p, vf64 m, vf64 d)
 }
 
 /* One vector of terms of the bins at k. `kind`, and POWER's two special numbers, are constants where this is inlined. */
-KL_INLINE vf64 kl_term_of(int kind, double number, const kl_bins *b, int64_t k, vf64 *overlap)
+KL_INLINE vf64 kl_term_of(int kind, double number, double rest, const kl_bins *b, int64_t k, vf64 *overlap)
 {
     vf64 p = kl_load_f64(b->p + k), q = kl_load_f64(b->q + k), d = kl_load_f64(b->d + k), g;
     vi64 apart = (p == 0) ^ (q == 0), both = (p == 0) & (q == 0);
@@ -60,7 +60,7 @@ KL_INLINE vf64 kl_term_of(int kind, double number, const kl_bins *b, int64_t k, 
             return kl_select(both, (vf64){0}, 0.5 * d * (d / q));
         }
         log = (vf64x2){kl_load_f64(b->log + k), kl_load_f64(b->low + k)};
-        kl_power_bin power = kl_power(p, q, kl_load_f64(b->g + k), log, number);
+        kl_power_bin power = kl_power(p, q, kl_load_f64(b->g + k), log, number, rest);
         *overlap = power.overlap;
         return power.term;
     case KL_SKEW_JS: {

@@ -4,12 +4,16 @@
  * second order the sum then exceeds the divergence by f''(1) delta^2 / 2, which is subtracted. VARIATION, which is of
  * first order, has delta taken out of each difference in a second pass.
  */
-typedef struct { double terms, overlap, difference; } kl_sums; /* all relative to the weights' scale */
+typedef struct {
+    double terms, overlap, difference; /* relative to the weights' scale */
+    int faint;                         /* some q underflowed: with p it may still count */
+} kl_sums;
 
-KL_INLINE kl_sums kl_sum_terms(int kind, double number, const kl_pair *pair)
+KL_INLINE kl_sums kl_sum_terms(int kind, double number, double rest, const kl_pair *pair)
 {
     kl_sum terms = kl_sum_zero(), overlaps = kl_sum_zero();
     kl_lanes differences = kl_lanes_zero();
+    vi64 faint = {0};
     kl_bins bins;
     for (int64_t begin = 0; begin < pair->K; begin += KL_SUM_BLOCK) {
         const int64_t n = kl_fill(&bins, pair, begin, kl_needs_logs(kind, number));
@@ -17,14 +21,15 @@ KL_INLINE kl_sums kl_sum_terms(int kind, double number, const kl_pair *pair)
         for (int64_t k = 0; k < n; k += KL_LANES)
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
                 vf64 overlap = {0};
-                block.v[j] += kl_term_of(kind, number, &bins, k + j * KL_W64, &overlap);
+                block.v[j] += kl_term_of(kind, number, rest, &bins, k + j * KL_W64, &overlap);
                 overlap_block.v[j] += overlap;
                 differences.v[j] += kl_load_f64(bins.d + k + j * KL_W64);
+                if (pair->domain == KL_LOGITS) faint |= bins.faint;
             }
         kl_sum_add(&terms, &block);
         if (kind == KL_POWER) kl_sum_add(&overlaps, &overlap_block);
     }
-    return (kl_sums){kl_sum_total(&terms), kl_sum_total(&overlaps), kl_lanes_total(&differences)};
+    return (kl_sums){kl_sum_total(&terms), kl_sum_total(&overlaps), kl_lanes_total(&differences), KL_BITS_F64(faint) != 0};
 }
 
 static double kl_variation(const kl_pair *pair)
@@ -53,16 +58,16 @@ static double kl_variation(const kl_pair *pair)
 static kl_sums kl_sums_of(const kl_divergence *f, const kl_pair *pair)
 {
     switch (f->kind) {
-    case KL_KL: return kl_sum_terms(KL_KL, 0, pair);
-    case KL_JEFFREYS: return kl_sum_terms(KL_JEFFREYS, 0, pair);
-    case KL_ITAKURA_SAITO: return kl_sum_terms(KL_ITAKURA_SAITO, 0, pair);
-    case KL_SKEW_JS: return kl_sum_terms(KL_SKEW_JS, f->number, pair);
-    case KL_SKEW_KL: return kl_sum_terms(KL_SKEW_KL, f->number, pair);
-    case KL_TRIANGULAR: return kl_sum_terms(KL_TRIANGULAR, 0, pair);
+    case KL_KL: return kl_sum_terms(KL_KL, 0, 0, pair);
+    case KL_JEFFREYS: return kl_sum_terms(KL_JEFFREYS, 0, 0, pair);
+    case KL_ITAKURA_SAITO: return kl_sum_terms(KL_ITAKURA_SAITO, 0, 0, pair);
+    case KL_SKEW_JS: return kl_sum_terms(KL_SKEW_JS, f->number, 0, pair);
+    case KL_SKEW_KL: return kl_sum_terms(KL_SKEW_KL, f->number, 0, pair);
+    case KL_TRIANGULAR: return kl_sum_terms(KL_TRIANGULAR, 0, 0, pair);
     default:
-        if (f->number == 0.5) return kl_sum_terms(KL_POWER, 0.5, pair);
-        if (f->number == 2) return kl_sum_terms(KL_POWER, 2, pair);
-        return kl_sum_terms(KL_POWER, f->number, pair);
+        if (f->number == 0.5) return kl_sum_terms(KL_POWER, 0.5, 0, pair);
+        if (f->number == 2) return kl_sum_terms(KL_POWER, 2, 0, pair);
+        return kl_sum_terms(KL_POWER, f->number, f->rest, pair);
     }
 }
 
@@ -100,6 +105,7 @@ static double kl_general_value(const kl_divergence *f, int32_t domain, const dou
     double sum = s.terms / scale;
     if (domain != KL_MEASURE) sum -= 0.5 * kl_curvature(f->kind, f->number) * delta * delta;
     if (domain != KL_MEASURE ? !(sum >= KL_LEAST_VALUE) : !(sum > 0)) return kl_careful(f, domain, p, q, K);
+    if (s.faint && (f->kind == KL_JEFFREYS || (f->kind == KL_POWER && f->number > 1))) return kl_careful(f, domain, p, q, K);
     if (sum == INFINITY) return kl_careful(f, domain, p, q, K); /* by an empty bin, or by overflow */
     if (f->finish == KL_LOG && f->scale < 0 && -f->scale * sum > 0.5) { /* far apart: from the overlap itself */
         const double overlap = s.overlap / scale;
