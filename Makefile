@@ -7,7 +7,7 @@ BIN := $(abspath $(VENV))/bin
 PY := $(BIN)/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 BUILT := $(VENV)/.built
-SOURCES := setup.py pyproject.toml $(filter-out klfast/_engine.c,$(wildcard klfast/*.pyx klfast/*.pxd klfast/*.c)) \
+SOURCES := setup.py pyproject.toml $(filter-out klfast/_engine.c,$(wildcard klfast/*.pyx klfast/*.pxi klfast/*.pxd klfast/*.c)) \
            $(shell find src_c -name '*.[ch]')
 COPIED := klfast src_c tests setup.py pyproject.toml README.md LICENSE
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 import klfast as kl
+from klfast import _engine
 
 RNG_SEED = 11
 
@@ -186,3 +189,15 @@ def brute_force(P, Q, divergence: str = "kl") -> np.ndarray:
     p, q = (kl.Categorical(**{x.parameter: x.values[index]})
             for x, index in ((P, np.repeat(np.arange(n), m)), (Q, np.tile(np.arange(m), n))))
     return kl.rowwise(p, q, divergence, out=np.empty(n * m), n_jobs=1).reshape(n, m)
+
+
+@cache
+def _exact(name: str, n: int, m: int, divergence: str, isa: str) -> np.ndarray:
+    values = brute_force(*operands(name, n, m), divergence)
+    values.flags.writeable = False
+    return values
+
+
+def exact(name: str, n: int, m: int, divergence: str) -> np.ndarray:
+    """brute_force of that cloud under the active ISA, once for all the tests that ask."""
+    return _exact(name, n, m, divergence, _engine.active_isa())
