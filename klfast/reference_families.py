@@ -1,0 +1,187 @@
+"""The specification of the parametric families: divergence and entropy of two rows of parameters, plain and slow.
+
+Rows are sequences of floats, taken as the exact numbers that they are, in the layout of ``src_c/families/families.h``.
+Values are mpmath numbers with at least 40 correct digits (mpmath is needed, and only here).
+
+    kl(family, p, q)                the closed form
+    kl_again(family, p, q)          a second formula: the Bregman divergence of the log-partition function with
+                                    numerical derivatives, or a numerical integral (then fewer digits)
+    entropy(family, p)              the closed form
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import _family_forms as forms
+
+DIGITS = 60
+
+
+@dataclass(frozen=True)
+class Family:
+    """Closed forms of one coordinate (or of a whole row, if `parameters` is 0).
+
+    log_partition and natural define the exponential family: KL(p||q) is the Bregman divergence of the first,
+    A(eta_q) - A(eta_p) - (eta_q - eta_p) . grad A(eta_p). Where they are missing, log_density and support are
+    integrated.
+    """
+
+    parameters: int
+    kl: Callable
+    entropy: Callable | None = None
+    natural: Callable | None = None
+    log_partition: Callable | None = None
+    common: int | None = None          # number of the parameter that must agree for `natural` to hold
+    log_density: Callable | None = None
+    support: Callable | None = None    # (mp, p, q): points between which both densities are smooth
+
+
+FAMILIES: dict[str, Family] = {
+    "normal": Family(2, forms.kl_normal, forms.h_normal, forms.eta_normal, forms.A_normal),
+    "log_normal": Family(2, forms.kl_normal, forms.h_log_normal, forms.eta_normal, forms.A_normal),
+    "half_normal": Family(1, forms.kl_half_normal, forms.h_half_normal, forms.eta_square, forms.A_half_log),
+    "rayleigh": Family(1, forms.kl_rayleigh, forms.h_rayleigh, forms.eta_square, forms.A_log),
+    "multivariate_normal": Family(0, forms.kl_mvn, forms.h_mvn, forms.eta_mvn, forms.A_mvn),
+    "bernoulli": Family(1, forms.kl_bernoulli, forms.h_bernoulli, forms.eta_bernoulli, forms.A_bernoulli),
+    "bernoulli_logits": Family(1, forms.kl_logits, forms.h_logits, lambda mp, t: [t[0]], forms.A_bernoulli),
+    "binomial": Family(2, forms.kl_binomial, None, forms.eta_binomial, forms.A_binomial, common=0),
+    "geometric": Family(1, forms.kl_geometric, forms.h_geometric, forms.eta_geometric, forms.A_geometric),
+    "negative_binomial": Family(2, forms.kl_negative_binomial, None, forms.eta_negative_binomial,
+                                forms.A_negative_binomial, common=0),
+    "poisson": Family(1, forms.kl_poisson, None, lambda mp, t: [mp.log(t[0])], lambda mp, e: mp.exp(e[0])),
+    "exponential": Family(1, forms.kl_exponential, forms.h_exponential, lambda mp, t: [-t[0]], forms.A_log),
+    "gamma": Family(2, forms.kl_gamma, forms.h_gamma, lambda mp, t: [t[0], -t[1]], forms.A_gamma),
+    "inverse_gamma": Family(2, forms.kl_gamma, forms.h_inverse_gamma, lambda mp, t: [t[0], -t[1]], forms.A_gamma),
+    "chi2": Family(1, forms.kl_chi2, forms.h_chi2, lambda mp, t: [t[0] / 2], lambda mp, e: mp.loggamma(e[0])),
+    "beta": Family(2, forms.kl_dirichlet, forms.h_dirichlet, lambda mp, t: list(t), forms.A_dirichlet),
+    "dirichlet": Family(0, forms.kl_dirichlet, forms.h_dirichlet, lambda mp, t: list(t), forms.A_dirichlet),
+    "inverse_gaussian": Family(2, forms.kl_inverse_gaussian, forms.h_inverse_gaussian, forms.eta_inverse_gaussian,
+                               forms.A_inverse_gaussian),
+    "von_mises": Family(2, forms.kl_von_mises, forms.h_von_mises, forms.eta_von_mises, forms.A_von_mises_fisher),
+    "von_mises_fisher": Family(0, forms.kl_von_mises_fisher, forms.h_von_mises_fisher, forms.eta_von_mises_fisher,
+                               forms.A_von_mises_fisher),
+    "wishart": Family(0, forms.kl_wishart, forms.h_wishart, forms.eta_wishart, forms.A_wishart),
+    "pareto": Family(2, forms.kl_pareto, forms.h_pareto, lambda mp, t: [-t[1]], forms.A_log, 0,
+                     forms.log_pareto, forms.beyond),
+    "weibull": Family(2, forms.kl_weibull, forms.h_weibull, lambda mp, t: [-t[0] ** -t[1]], forms.A_log, 1,
+                      forms.log_weibull, forms.positive),
+    "laplace": Family(2, forms.kl_laplace, forms.h_laplace, lambda mp, t: [-1 / t[1]], forms.A_log, 0,
+                      forms.log_laplace, forms.around),
+    "gumbel": Family(2, forms.kl_gumbel, forms.h_gumbel, log_density=forms.log_gumbel, support=forms.above),
+    "cauchy": Family(2, forms.kl_cauchy, forms.h_cauchy, log_density=forms.log_cauchy, support=forms.around),
+    "uniform": Family(2, forms.kl_uniform, forms.h_uniform, log_density=forms.log_uniform,
+                      support=lambda mp, p, q: p),
+}
+
+
+def kl(family: str, p, q):
+    """``KL(p || q)`` by the closed form, exactly 0 for equal rows."""
+    return _kl_rows(family, p, q, lambda f: f.kl)
+
+
+def kl_again(family: str, p, q):
+    """``KL(p || q)`` by a second formula, to 25 digits (10 where it is an integral)."""
+    if not exponential(family, p, q):
+        return _integrated(family, p, q)
+    return _kl_rows(family, p, q, _bregman)
+
+
+def exponential(family: str, p, q) -> bool:
+    """Whether the second formula is the Bregman divergence of a log-partition function."""
+    f = FAMILIES[family]
+    pairs = zip(coordinates(family, p), coordinates(family, q))
+    return f.natural is not None and (f.common is None or all(a[f.common] == b[f.common] for a, b in pairs))
+
+
+def entropy(family: str, p):
+    """Entropy in nats by the closed form."""
+    mp = _context(DIGITS)
+    return mp.fsum(FAMILIES[family].entropy(mp, t) for t in _exact(mp, coordinates(family, p)))
+
+
+def coordinates(family: str, row) -> list[list[float]]:
+    """The parameters of each coordinate of a product family; the whole row of any other."""
+    n = FAMILIES[family].parameters
+    row = [float(x) for x in row]
+    return [row[i::len(row) // n] for i in range(len(row) // n)] if n else [row]
+
+
+def _exact(mp, rows):
+    return [[mp.mpf(x) for x in row] for row in rows]
+
+
+def _context(digits):
+    from mpmath.ctx_mp import MPContext
+
+    mp = MPContext()
+    mp.dps = digits
+    return mp
+
+
+def _kl_rows(family, p, q, formula):
+    left, right = coordinates(family, p), coordinates(family, q)
+    total = 0
+    for a, b in zip(left, right):
+        if a != b:
+            total = total + _settled(formula(FAMILIES[family]), a, b)
+    return total
+
+
+def _settled(formula, p, q):
+    """A value >= 0 with as many digits as it takes for 40 of them not to change any more."""
+    digits, last = DIGITS, None
+    while digits < 20_000:
+        mp = _context(digits)
+        value = formula(mp, [mp.mpf(x) for x in p], [mp.mpf(x) for x in q])
+        if value == mp.inf or last is not None and abs(value - last) <= abs(value) * mp.mpf(10) ** -40:
+            return value
+        last, digits = value, 2 * digits
+    if abs(value) < mp.mpf(10) ** -10_000:
+        return mp.mpf(0)  # equal distributions with different parameters
+    raise ArithmeticError(f"{formula} does not settle for {p}, {q}")
+
+
+def _bregman(family: Family):
+    """A(eta_q) - A(eta_p) - (eta_q - eta_p) . grad A(eta_p), the gradient by central differences."""
+
+    def formula(mp, p, q):
+        left, right = family.natural(mp, p), family.natural(mp, q)
+
+        def A(eta):
+            return family.log_partition(mp, eta)
+
+        digits = mp.dps
+        value = A(right) - A(left)
+        for k, (a, b) in enumerate(zip(left, right)):
+            if a == b:
+                continue
+            step = (abs(a) if a else mp.mpf(1)) * mp.mpf(10) ** (-digits // 4)
+            slope = mp.mpf(0)
+            for offset, weight in ((1, mp.mpf(3) / 4), (2, -mp.mpf(3) / 20), (3, mp.mpf(1) / 60)):
+                up, down = list(left), list(left)
+                up[k], down[k] = a + offset * step, a - offset * step
+                slope += weight * (A(up) - A(down)) / step
+            value -= (b - a) * slope
+        return value
+
+    return formula
+
+
+def _integrated(family, p, q):
+    """The integral of p log(p/q) over the support, coordinate by coordinate."""
+    f, total = FAMILIES[family], 0
+    for a, b in zip(coordinates(family, p), coordinates(family, q)):
+        mp = _context(30)
+        left, right = ([mp.mpf(x) for x in t] for t in (a, b))
+        if f.kl(mp, left, right) == mp.inf:  # where q has no mass is not for quadrature to find
+            return mp.inf
+
+        def integrand(x):
+            log_p = f.log_density(mp, left, x)
+            return mp.exp(log_p) * (log_p - f.log_density(mp, right, x)) if log_p > mp.ninf else mp.mpf(0)
+
+        total = total + mp.quad(integrand, f.support(mp, left, right))
+    return total
+

@@ -1,0 +1,97 @@
+/* Parametric families of distributions: their mathematics on one row at a time.
+ *
+ * A row is the K float64 parameters of one distribution, contiguous. KL of an exponential family is a
+ * Bregman divergence, so around any centre c of the same family
+ *     KL(p||q) = KL(p||c) + KL(c||q) - (mean(p) - mean(c)) . (natural(q) - natural(c)),
+ * and all pairs are one matrix product of the features
+ *     x = M^-T (mean(p) - mean(c)),     y = M (natural(q) - natural(c)),
+ * where M is free: each family takes one that whitens (|x|, |y| about sqrt(2 KL)) and that gives directions in
+ * which the statistics are nearly collinear a feature of their own.
+ *
+ * Layouts (d numbers each, one distribution over d independent coordinates; d = 1 is the plain family):
+ *     normal, log_normal, laplace, gumbel, cauchy     loc[d], scale[d]
+ *     half_normal, rayleigh                           scale[d]
+ *     bernoulli, geometric, bernoulli_logits          probs[d] or logits[d]
+ *     binomial, negative_binomial                     total_count[d], probs[d]
+ *     poisson, exponential                            rate[d]
+ *     gamma, inverse_gamma                            concentration[d], rate[d]
+ *     chi2                                            df[d]
+ *     beta                                            concentration1[d], concentration0[d]
+ *     pareto                                          scale[d], alpha[d]
+ *     weibull                                         scale[d], concentration[d]
+ *     inverse_gaussian                                loc[d], concentration[d]
+ *     von_mises                                       loc[d], concentration[d]
+ *     uniform                                         low[d], high[d]
+ * and, not a product over coordinates:
+ *     dirichlet                                       concentration[K]
+ *     von_mises_fisher                                loc[d], concentration               (K = d + 1)
+ *     multivariate_normal                             loc[d], rows of scale_tril          (K = d + d(d+1)/2)
+ *     wishart                                         df, rows of scale_tril              (K = 1 + d(d+1)/2)
+ * A lower triangle is stored by rows, without the zeros above the diagonal: L00, L10, L11, L20, ...
+ *
+ * Nothing here allocates, checks (but for `check`) or keeps state; any function may run in any thread.
+ */
+#ifndef KL_FAMILIES_H
+#define KL_FAMILIES_H
+
+#include <stdint.h>
+
+#ifndef KL_FEATURE_ROW_DEFINED
+#define KL_FEATURE_ROW_DEFINED
+/* The numbers of a row beside its features, such that for a mean row i and a natural row j
+ *     | offset_i + offset_j - x_i . y_j - KL |  <=  gamma sqrt(norm2_i norm2_j) + 32 u (spread_i + spread_j),
+ * gamma = n u / (1 - n u), n = 16 + the longest chain of additions of the product. Infinite spread: the row has
+ * no usable features (they are zeros), and all of its pairs belong to the direct kernel. */
+typedef struct { double offset, spread, norm2; } kl_feature_row;
+#endif
+
+/* Why a parameter was refused. */
+typedef enum {
+    KL_PARAMETER_OK, KL_PARAMETER_NAN, KL_PARAMETER_INFINITE, KL_PARAMETER_NEGATIVE, KL_PARAMETER_NOT_POSITIVE,
+    KL_PARAMETER_NOT_PROBABILITY, KL_PARAMETER_NOT_INTEGER, KL_PARAMETER_NOT_ABOVE_LOW, KL_PARAMETER_NOT_UNIT,
+    KL_PARAMETER_BELOW_DIMENSION
+} kl_parameter_status;
+
+typedef struct {
+    const char *name;
+
+    /* 0, or a kl_parameter_status; then *where is the number of the parameter in the row. */
+    int32_t (*check)(const double *row, int64_t K, int64_t *where);
+
+    /* KL(p||q) of valid rows in nats: +0.0 iff the distributions are equal, inf where q lacks support (or beyond
+     * the range of double), never negative or NaN. Relative error at most 1e-14; 1e-13 for full covariances (of
+     * condition up to 1e6) and for directions (von Mises, von Mises-Fisher). Nothing cancels: a closed form is
+     * written as terms that are never negative, each made from differences of parameters. */
+    double (*direct)(const double *p, const double *q, int64_t K, double *scratch);
+
+    /* Entropy in nats (differential for densities), or NULL where there is no closed form. */
+    double (*entropy)(const double *row, int64_t K, double *scratch);
+
+    int64_t (*width)(int64_t K);    /* features of a row; 0: no product form, only `direct`              */
+    int64_t (*scratch)(int64_t K);  /* doubles of scratch that any of these functions may use            */
+    int64_t (*sums)(int64_t K);     /* doubles of an accumulator, zeros at the start; they add up, so that
+                                     * accumulators of parts of the rows may be added                    */
+
+    /* The centre of n reference rows: accumulate them, then finish. `first` is any of them; sums are relative
+     * to it, so that no digits are lost where rows are close together. A parameter that the product form
+     * needs in common (the location of Laplace, the shape of Weibull) is taken from `first`. */
+    void (*accumulate)(const double *row, const double *first, int64_t K, double *sums);
+    void (*finish)(double *sums, double n, const double *first, int64_t K, double *center);
+
+    /* Features of a row around a centre (K parameters, valid, inside the domain). */
+    kl_feature_row (*mean)(const double *row, const double *center, int64_t K, double *x, double *scratch);
+    kl_feature_row (*natural)(const double *row, const double *center, int64_t K, double *y, double *scratch);
+} kl_family;
+
+int kl_family_count(void);
+const kl_family *kl_family_at(int number);
+const kl_family *kl_family_named(const char *name); /* NULL: there is none */
+
+/* The tables behind kl_family_at, one a file. */
+extern const kl_family kl_normal, kl_log_normal, kl_half_normal, kl_rayleigh, kl_multivariate_normal;
+extern const kl_family kl_bernoulli, kl_bernoulli_logits, kl_binomial, kl_geometric, kl_negative_binomial, kl_poisson;
+extern const kl_family kl_exponential, kl_pareto, kl_weibull, kl_laplace, kl_gumbel, kl_cauchy, kl_uniform;
+extern const kl_family kl_gamma, kl_inverse_gamma, kl_chi2, kl_inverse_gaussian, kl_beta, kl_dirichlet;
+extern const kl_family kl_von_mises, kl_von_mises_fisher, kl_wishart;
+
+#endif

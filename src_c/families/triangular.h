@@ -1,0 +1,172 @@
+/* Lower triangles, stored by rows without the zeros: element (i, j), j <= i, at i(i + 1)/2 + j. */
+#ifndef KL_TRIANGULAR_H
+#define KL_TRIANGULAR_H
+
+#include "terms.h"
+
+static inline int64_t kl_triangle(int64_t d) { return d * (d + 1) / 2; }
+static inline const double *kl_row_of(const double *L, int64_t i) { return L + i * (i + 1) / 2; }
+
+/* d of d(d + 1)/2 + linear * d + constant = K, or -1. */
+static inline int64_t kl_dimension(int64_t K, int64_t linear, int64_t constant)
+{
+    const double b = 0.5 + (double)linear;
+    const int64_t d = (int64_t)floor(sqrt(b * b + 2.0 * (double)(K - constant)) - b + 0.5);
+    return d >= 1 && kl_triangle(d) + linear * d + constant == K ? d : -1;
+}
+
+static inline int32_t kl_check_triangle(const double *L, int64_t d, int64_t *where)
+{
+    for (int64_t i = 0, k = 0; i < d; i++)
+        for (int64_t j = 0; j <= i; j++, k++) {
+            const int32_t status = j == i ? kl_check_positive(L[k]) : kl_check_finite(L[k]);
+            if (status) {
+                *where = k;
+                return status;
+            }
+        }
+    return KL_PARAMETER_OK;
+}
+
+/* E = L^-1 (A - L), by rows: E has the relative accuracy of A - L, where L^-1 A - I has not. */
+static inline void kl_triangle_ratio(const double *L, const double *A, int64_t d, double *E)
+{
+    for (int64_t i = 0; i < d; i++) {
+        const double *l = kl_row_of(L, i), *a = kl_row_of(A, i);
+        double *e = E + i * (i + 1) / 2;
+        for (int64_t j = 0; j <= i; j++) e[j] = a[j] - l[j];
+        for (int64_t k = 0; k < i; k++) {
+            const double *ek = kl_row_of(E, k);
+            for (int64_t j = 0; j <= k; j++) e[j] -= l[k] * ek[j];
+        }
+        for (int64_t j = 0; j <= i; j++) e[j] /= l[i];
+    }
+}
+
+/* u = L^-1 (m - n). */
+static inline void kl_triangle_solve(const double *L, const double *m, const double *n, int64_t d, double *u)
+{
+    for (int64_t i = 0; i < d; i++) {
+        const double *l = kl_row_of(L, i);
+        double s = m[i] - n[i];
+        for (int64_t k = 0; k < i; k++) s -= l[k] * u[k];
+        u[i] = s / l[i];
+    }
+}
+
+/* The same with bounds of the errors, in units of u: `error` has the shape of the solution. Each operation adds the
+ * rounding of its result (running error analysis, Higham 3.3); `partial`: d numbers. */
+static inline void kl_triangle_ratio_error(const double *L, const double *A, int64_t d, double *E, double *error,
+                                           double *partial)
+{
+    for (int64_t i = 0; i < d; i++) {
+        const double *l = kl_row_of(L, i), *a = kl_row_of(A, i);
+        double *e = E + i * (i + 1) / 2, *r = error + i * (i + 1) / 2;
+        for (int64_t j = 0; j <= i; j++) {
+            partial[j] = a[j] - l[j];
+            r[j] = fabs(partial[j]);
+        }
+        for (int64_t k = 0; k < i; k++) {
+            const double *ek = kl_row_of(E, k), *rk = kl_row_of(error, k), size = fabs(l[k]);
+            for (int64_t j = 0; j <= k; j++) {
+                const double product = l[k] * ek[j];
+                partial[j] -= product;
+                r[j] += fabs(product) + fabs(partial[j]) + size * rk[j];
+            }
+        }
+        for (int64_t j = 0; j <= i; j++) {
+            e[j] = partial[j] / l[i];
+            r[j] = r[j] / l[i] + fabs(e[j]);
+        }
+    }
+}
+
+static inline void kl_triangle_solve_error(const double *L, const double *m, const double *n, int64_t d, double *u,
+                                           double *error)
+{
+    for (int64_t i = 0; i < d; i++) {
+        const double *l = kl_row_of(L, i);
+        double s = m[i] - n[i], r = fabs(s);
+        for (int64_t k = 0; k < i; k++) {
+            const double product = l[k] * u[k];
+            s -= product;
+            r += fabs(product) + fabs(s) + fabs(l[k]) * error[k];
+        }
+        u[i] = s / l[i];
+        error[i] = r / l[i] + fabs(u[i]);
+    }
+}
+
+static inline double kl_norm2(const double *x, int64_t n)
+{
+    kl_total s = {0, 0};
+    for (int64_t k = 0; k < n; k++) kl_total_add(&s, x[k] * x[k]);
+    return kl_total_value(s);
+}
+
+/* In place, the Cholesky factor of a symmetric matrix given by its lower triangle; 0 if it is not positive. */
+static inline int kl_cholesky(double *S, int64_t d)
+{
+    for (int64_t i = 0; i < d; i++) {
+        double *row = S + i * (i + 1) / 2;
+        for (int64_t j = 0; j <= i; j++) {
+            const double *other = kl_row_of(S, j);
+            double s = row[j];
+            for (int64_t k = 0; k < j; k++) s -= row[k] * other[k];
+            if (j < i) row[j] = s / other[j];
+            else if (s > 0 && s <= DBL_MAX) row[j] = sqrt(s);
+            else return 0;
+        }
+    }
+    return 1;
+}
+
+/* S += scale * L L^T (lower triangle). */
+static inline void kl_add_gram(double *S, const double *L, double scale, int64_t d)
+{
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            const double *a = kl_row_of(L, i), *b = kl_row_of(L, j);
+            double s = 0;
+            for (int64_t k = 0; k <= j; k++) s += a[k] * b[k];
+            S[i * (i + 1) / 2 + j] += scale * s;
+        }
+}
+
+/* F + F^T + F F^T (lower triangle) of a lower triangle F: the covariance (I + F)(I + F)^T less I. */
+static inline void kl_gram_less_one(const double *F, int64_t d, double *out)
+{
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            const double *a = kl_row_of(F, i), *b = kl_row_of(F, j);
+            double s = 0;
+            for (int64_t k = 0; k <= j; k++) s += a[k] * b[k];
+            out[i * (i + 1) / 2 + j] = s + (i == j ? 2 * a[j] : a[j]);
+        }
+}
+
+/* G + G^T + G^T G (lower triangle): the precision (I + G)^T (I + G) less I. */
+static inline void kl_outer_less_one(const double *G, int64_t d, double *out)
+{
+    for (int64_t k = 0; k < kl_triangle(d); k++) out[k] = 0;
+    for (int64_t k = 0; k < d; k++) {
+        const double *g = kl_row_of(G, k);
+        for (int64_t i = 0; i <= k; i++)
+            for (int64_t j = 0; j <= i; j++) out[i * (i + 1) / 2 + j] += g[i] * g[j];
+    }
+    for (int64_t i = 0, k = 0; i < d; i++)
+        for (int64_t j = 0; j <= i; j++, k++) out[k] += i == j ? 2 * G[k] : G[k];
+}
+
+/* Sum of psi(L_kk/M_kk). */
+static inline double kl_psi_diagonals(const double *L, const double *M, int64_t d)
+{
+    kl_total s = {0, 0};
+    for (int64_t k = 0; k < d; k++) {
+        const double a = kl_row_of(L, k)[k], b = kl_row_of(M, k)[k];
+        kl_total_add(&s, kl_psi(a - b, a, b));
+    }
+    return kl_total_value(s);
+}
+
+#endif
