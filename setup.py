@@ -26,7 +26,7 @@ ISA_FLAGS = {
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
 OPENMP = ["-Xpreprocessor", "-fopenmp"] if sys.platform == "darwin" else ["-fopenmp"]
 OPENMP_LINK = ["-lomp"] if sys.platform == "darwin" else ["-fopenmp"]
-SOURCES = sorted(map(str, [*Path("src_c/engine").glob("*.c"), *Path("src_c/dispatch").glob("*.c")]))
+SOURCES = sorted(str(path) for folder in ("engine", "dispatch", "families") for path in Path("src_c", folder).glob("*.c"))
 HEADERS = sorted(map(str, Path("src_c").rglob("*.h")))
 
 

@@ -1,13 +1,16 @@
 """Whether an answer is right: the largest error against a plain float64 reference, on a sample of rows.
 
-A wrong answer cannot count as a fast one. The reference is `scipy.special.rel_entr` on exactly normalised rows.
+A wrong answer cannot count as a fast one. The reference is `forms.reference`, elementwise, on normalised rows (for KL:
+`scipy.special.rel_entr`).
 """
 
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse
 from scipy.special import log_softmax, rel_entr
 
+from . import forms
 from .cases import Inputs
 from .peers import smoothed
 
@@ -28,6 +31,13 @@ def error(x: Inputs, answer) -> float:
         if answer.shape != (len(x.P), len(x.Q)):
             return np.inf
         return max(_relative(answer[i], _to_all(x, i)) for i in rows)
+    if x.question == "reduce":
+        return _relative(answer[rows], [_reduced(x, i) for i in rows]) if answer.shape == (len(x.P),) else np.inf
+    if x.question == "radius":
+        answer = scipy.sparse.csr_array(answer)
+        if answer.shape != (len(x.P), len(x.Q)):
+            return np.inf
+        return max(_within(*_entries(answer, i), x, i) for i in rows)
     values, columns = answer
     if len(values) != len(x.P):
         return np.inf
@@ -45,18 +55,35 @@ def _neighbors(values, columns, x: Inputs, i: int) -> float:
     return max(_relative(values, smallest), _relative(values, expected[columns]))
 
 
+def _entries(matrix, i: int):
+    """Values and columns of row i, as they are stored: a zero is an entry."""
+    part = slice(matrix.indptr[i], matrix.indptr[i + 1])
+    return matrix.data[part], matrix.indices[part]
+
+
+def _within(values, columns, x: Inputs, i: int) -> float:
+    """Error of the values, and how far beyond the radius an entry lies that is there, or within it one that is not."""
+    expected = _to_all(x, i)
+    if len(set(columns.tolist())) < len(columns):
+        return np.inf
+    inside = np.zeros(len(expected), bool)
+    inside[columns] = True
+    misplaced = expected[inside != (expected <= x.radius)]
+    return max(_relative(values, expected[columns]), _relative(x.radius, misplaced))
+
+
+def _reduced(x: Inputs, i: int) -> float:
+    return {"mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max}[x.op](_to_all(x, i))
+
+
 def _to_all(x: Inputs, i: int) -> np.ndarray:
     """Divergence of row i of P from every row of Q."""
-    normalised = smoothed if x.question == "self_neighbors" else _normalised
-    p = normalised(x.P[i : i + 1])
+    prepared = smoothed if x.question == "self_neighbors" else np.float64 if x.divergence in forms.MEASURES else _normalised
+    divergence = forms.reference(x.divergence)
+    p = prepared(x.P[i : i + 1])
     out = np.empty(len(x.Q))
     for a in range(0, len(x.Q), 1 << 15):  # blocks: no second copy of Q
-        q = normalised(x.Q[a : a + (1 << 15)])
-        if x.divergence == "js":
-            middle = (p + q) / 2
-            out[a : a + len(q)] = (rel_entr(p, middle).sum(axis=1) + rel_entr(q, middle).sum(axis=1)) / 2
-        else:
-            out[a : a + len(q)] = rel_entr(p, q).sum(axis=1)
+        out[a : a + (1 << 15)] = divergence(p, prepared(x.Q[a : a + (1 << 15)]))
     return out
 
 
@@ -74,6 +101,7 @@ def _normalised(rows) -> np.ndarray:
 
 
 def _relative(values, expected) -> float:
+    expected = np.asarray(expected)
     same = values == expected  # infinities included
     with np.errstate(invalid="ignore"):
         errors = np.where(same, 0.0, np.abs(values - expected) / np.maximum(np.abs(expected), SMALL))

@@ -1,6 +1,6 @@
 """The divergences in NumPy: a plain reference for the check, and the forms that an expert writes.
 
-    reference(name)   every row of q against one row p, sums of terms that do not cancel: what answers are checked by
+    reference(name)   every row of q against one row p, elementwise in float64: what answers are checked by
     product(name)     all pairs by one matrix product, where the divergence has such a form
     by_rows(name)     one row p against all of Q, elementwise with reused arrays, where it has not
 
@@ -114,10 +114,10 @@ def _affinity(P, Q):
     return np.sqrt(P) @ np.sqrt(Q).T
 
 
-def _less_one(out, sign, factor=1.0):
-    """factor * (sign * out - sign), in place."""
+def _less_one(out, factor=1.0):
+    """factor * (out - 1), in place."""
     out -= 1
-    out *= sign * factor
+    out *= factor
     return out
 
 
@@ -140,12 +140,12 @@ PRODUCT: dict[str, Callable] = {
     "bhattacharyya": lambda P, Q, a: _log(_affinity(P, Q), -1),
     "squared_hellinger": lambda P, Q, a: _less_one(_affinity(P, Q), -1),
     "hellinger": lambda P, Q, a: _root(_less_one(_affinity(P, Q), -1)),
-    "chi2": lambda P, Q, a: _less_one((P * P) @ (1 / Q).T, 1),
-    "neyman_chi2": lambda P, Q, a: _less_one((1 / P) @ (Q * Q).T, 1),
+    "chi2": lambda P, Q, a: _less_one((P * P) @ (1 / Q).T),
+    "neyman_chi2": lambda P, Q, a: _less_one((1 / P) @ (Q * Q).T),
     "itakura_saito": lambda P, Q, a: _itakura_saito(P, Q),
     "renyi": lambda P, Q, a: _log(_product_of_powers(P, Q, a), 1 / (a - 1)),
-    "tsallis": lambda P, Q, a: _less_one(_product_of_powers(P, Q, a), 1, 1 / (a - 1)),
-    "alpha": lambda P, Q, a: _less_one(_product_of_powers(P, Q, (1 - a) / 2), -1, 4 / (1 - a * a)),
+    "tsallis": lambda P, Q, a: _less_one(_product_of_powers(P, Q, a), 1 / (a - 1)),
+    "alpha": lambda P, Q, a: _less_one(_product_of_powers(P, Q, (1 - a) / 2), -4 / (1 - a * a)),
     "chernoff": lambda P, Q, a: _log(_product_of_powers(P, Q, a), -1),
 }
 

@@ -20,9 +20,10 @@ from scipy.special import rel_entr
 
 import klfast as kl
 
+from . import peers_blocks, peers_divergences
 from .cases import Inputs
-
-Call = Callable[[], object]
+from .forms import negative_entropy, product
+from .peers_divergences import Call, by_threads
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,10 @@ def klfast(x: Inputs) -> Call:
         return lambda: kl.rowwise(x.P, x.Q, x.divergence, **jobs)
     if x.question == "rowwise_logits":
         return lambda: kl.rowwise(kl.Categorical(logits=x.P), kl.Categorical(logits=x.Q), x.divergence, **jobs)
+    if x.question == "radius":
+        return lambda: kl.radius_neighbors(x.P, x.Q, x.radius, x.divergence, **jobs)
+    if x.question == "reduce":
+        return lambda: kl.reduce(x.P, x.Q, x.op, x.divergence, **jobs)
     raise ValueError(f"no adapter for the question {x.question!r}")
 
 
@@ -85,18 +90,7 @@ def smoothed(counts: np.ndarray) -> np.ndarray:
 # ---- NumPy and SciPy ----------------------------------------------------------------------------------------
 
 
-def negative_entropy(P: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->i", P, np.log(P))
-
-
-def expert(P, Q) -> np.ndarray:
-    """The form that an expert writes: one product, the output reused, no other n × m array."""
-    out = P @ np.log(Q).T
-    return np.subtract(negative_entropy(P)[:, None], out, out=out)
-
-
-def expert_pairwise(x: Inputs) -> Call:
-    return lambda: expert(x.P, x.Q)
+expert = product("kl")
 
 
 def expert_nearest(x: Inputs) -> Call:
@@ -211,37 +205,26 @@ def read_once(x: Inputs, *arrays: np.ndarray) -> Call:
 # ---- compiled libraries -------------------------------------------------------------------------------------
 
 
+METRICS = {"kl": "kullbackleibler", "js": "jensenshannon", "js_distance": "jensenshannon"}
+
+
 def squared_js(answer, x: Inputs):
-    """SimSIMD and NumKong return the Jensen–Shannon distance, the square root of the divergence."""
+    """SciPy, SimSIMD and NumKong return the Jensen–Shannon distance, the square root of the divergence."""
     return answer**2 if x.divergence == "js" else answer
 
 
 def simsimd(x: Inputs) -> Call:
     import simsimd
 
-    metric = {"kl": "kullbackleibler", "js": "jensenshannon"}[x.divergence]
-    return lambda: np.asarray(simsimd.cdist(x.P, x.Q, metric=metric, threads=x.threads))
+    return lambda: np.asarray(simsimd.cdist(x.P, x.Q, metric=METRICS[x.divergence], threads=x.threads))
 
 
 def numkong(x: Inputs) -> Call:
     """NumKong's cdist has no threads; it releases the GIL, so rows are shared among Python threads."""
     import numkong
 
-    metric = {"kl": "kullbackleibler", "js": "jensenshannon"}[x.divergence]
-    bounds = np.linspace(0, len(x.P), x.threads + 1).astype(int)
-    pool = ThreadPoolExecutor(x.threads)
-
-    def call():
-        out = np.empty((len(x.P), len(x.Q)))
-
-        def part(i):
-            a, b = bounds[i], bounds[i + 1]
-            numkong.cdist(x.P[a:b], x.Q, metric=metric, out=out[a:b])
-
-        list(pool.map(part, range(x.threads)))
-        return out
-
-    return call
+    metric = METRICS[x.divergence]
+    return by_threads(x, lambda P, out: numkong.cdist(P, x.Q, metric=metric, out=out))
 
 
 def faiss(x: Inputs) -> Call:
@@ -275,7 +258,7 @@ def torch_kl_div(x: Inputs) -> Call:
 
 
 PEERS = {
-    "expert NumPy": Peer(expert_pairwise),
+    "expert NumPy": Peer(peers_divergences.expert),
     "expert NumPy, blocks": Peer(expert_nearest),
     "NumPy + argpartition": Peer(numpy_top),
     "NumPy einsum": Peer(numpy_rowwise),
@@ -292,4 +275,13 @@ PEERS = {
     "torch kl_div": Peer(torch_kl_div, module="torch"),
     "torch log_softmax + kl_div": Peer(torch_kl_div, module="torch"),
     "klfast, 1 thread": Peer(klfast_single),
+    "NumPy, row by row": Peer(peers_divergences.row_by_row),
+    "scipy cdist": Peer(peers_divergences.scipy_cdist, squared_js),
+    "scikit-learn additive_chi2": Peer(peers_divergences.sklearn_chi2, module="sklearn"),
+    "torch cdist": Peer(peers_divergences.torch_cdist, module="torch"),
+    "FAISS, f32": Peer(peers_divergences.faiss_all_pairs, module="faiss"),
+    "NumPy, blocks": Peer(peers_blocks.numpy_blocks, peers_blocks.joined),
+    "NumPy, mean of log Q": Peer(peers_blocks.mean_of_logarithms),
+    "scikit-learn NearestNeighbors": Peer(peers_blocks.sklearn_radius, peers_blocks.from_sklearn, module="sklearn"),
+    "FAISS IndexFlatL2, f32": Peer(peers_blocks.faiss_range, peers_blocks.from_faiss, module="faiss"),
 }

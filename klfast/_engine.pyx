@@ -20,7 +20,7 @@ cimport numpy as cnp
 
 cnp.import_array()
 
-PROBS, LOGITS, MEASURE = KL_PROBS, KL_LOGITS, KL_MEASURE
+PROBS, LOGITS, MEASURE, FAMILY = KL_PROBS, KL_LOGITS, KL_MEASURE, KL_FAMILY
 KINDS = {"kl": KL_KL, "jeffreys": KL_JEFFREYS, "power": KL_POWER, "itakura_saito": KL_ITAKURA_SAITO,
          "skew_js": KL_SKEW_JS, "skew_kl": KL_SKEW_KL, "variation": KL_VARIATION, "triangular": KL_TRIANGULAR}
 FINISHES = {"linear": KL_LINEAR, "sqrt": KL_SQRT, "log": KL_LOG}
@@ -29,7 +29,11 @@ SUPPORT_FREE, SUPPORT_EQUAL = KL_SUPPORT_FREE, KL_SUPPORT_EQUAL
 REDUCTIONS = {"sum": KL_REDUCE_SUM, "mean": KL_REDUCE_SUM, "min": KL_REDUCE_MIN, "max": KL_REDUCE_MAX}
 MEAN, NATURAL = KL_MEAN, KL_NATURAL
 ROW_NAN, ROW_INFINITE, ROW_NEGATIVE = KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE
-ROW_EMPTY, ROW_SUM, ROW_OF_Q = KL_ROW_EMPTY, KL_ROW_SUM, KL_ROW_OF_Q
+ROW_EMPTY, ROW_SUM, ROW_PARAMETER, ROW_OF_Q = KL_ROW_EMPTY, KL_ROW_SUM, KL_ROW_PARAMETER, KL_ROW_OF_Q
+PARAMETER_STATUS = {"nan": KL_PARAMETER_NAN, "infinite": KL_PARAMETER_INFINITE, "negative": KL_PARAMETER_NEGATIVE,
+                    "not_positive": KL_PARAMETER_NOT_POSITIVE, "not_probability": KL_PARAMETER_NOT_PROBABILITY,
+                    "not_integer": KL_PARAMETER_NOT_INTEGER, "not_above_low": KL_PARAMETER_NOT_ABOVE_LOW,
+                    "not_unit": KL_PARAMETER_NOT_UNIT, "below_dimension": KL_PARAMETER_BELOW_DIMENSION}
 
 # ---- ISA -------------------------------------------------------------------------------------------
 
@@ -96,24 +100,30 @@ cdef class Form:
         """The largest p/m of a skewed KL, 0 elsewhere."""
         return 1 / (1 - self.c.number) if self.c.kind == KL_SKEW_KL else 0.0
 
-    def width(self, int64_t K):
-        """Features a row of K bins."""
-        return kl_width_of(&self.c, K)
+    def width(self, Rows rows):
+        """Features a row."""
+        return kl_width_of(&self.c, &rows.c)
 
 
 cdef class Rows:
-    """A matrix of distributions, one a row: the user's memory as it lies, and how to read it.
+    """A matrix of distributions, one a row: the user's memory as it lies, and how to read it. With a `family`, rows are
+    the parameters of its distributions.
 
     `values` is a 2-d array of a type in STORAGES with any strides, or a CSR matrix (canonical, float64
     values, int32 indices, int64 indptr)."""
     cdef kl_rows c
     cdef object values, prior, index, parts
+    cdef readonly object family
     cdef readonly int domain
 
     def __init__(self, values, int domain, prior=None, double prior_weight=1, bint weight_by_sum=False,
-                 bint take_log=False, index=None):
+                 bint take_log=False, index=None, family=None):
         memset(&self.c, 0, sizeof(kl_rows))
-        self.values, self.domain = values, domain
+        self.values, self.domain, self.family = values, domain, family
+        if family is not None:
+            self.c.family = kl_family_named(family.encode())
+            if self.c.family == NULL:
+                raise ValueError(f"the engine has no family {family!r}")
         self.c.n_rows, self.c.n_cols = values.shape
         self.c.domain, self.c.take_log = domain, take_log
         self.c.prior_weight, self.c.weight_by_sum = prior_weight, weight_by_sum
@@ -163,7 +173,7 @@ cdef class Rows:
         if self.index is not None:
             index = self.index[index]
         return Rows(self.values, self.domain, self.prior, self.c.prior_weight, self.c.weight_by_sum,
-                    self.c.take_log, index)
+                    self.c.take_log, index, self.family)
 
     def as_measure(self):
         """The same weights, not normalised."""
@@ -258,8 +268,11 @@ def scan(Rows rows, double tolerance, int n_threads):
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
             me = threadid()
             end = min(t * step + step, n)
-            kernels.scan(&rows.c, t * step, end, tolerance, norms, &zeros[me, 0], &scratch[me, 0],
-                        &each[me].stats)
+            if rows.c.family != NULL:
+                kl_family_scan(&rows.c, t * step, end, &each[me].stats)
+            else:
+                kernels.scan(&rows.c, t * step, end, tolerance, norms, &zeros[me, 0], &scratch[me, 0],
+                             &each[me].stats)
     return result, bool(np.asarray(zeros)[:, 0].any()), stats
 
 
@@ -283,6 +296,26 @@ def mean_probs(Rows rows, norms, int n_threads):
     return sums[:, :K].sum(axis=0) / n
 
 
+def family_center(Rows rows, int n_threads):
+    """The centre of the rows of a family (its parameters); the same bits for every number of threads."""
+    cdef int64_t n = rows.c.n_rows, K = rows.c.n_cols, size = rows.c.family.sums(K), t, end
+    cdef int64_t group = max(ROWS_A_TASK, (n + 255) // 256), groups = (n + group - 1) // group
+    cdef Form form = Form("kl")
+    sums, result = np.zeros((groups, max(size, 1))), np.empty(K)
+    cdef double[:, ::1] partial = sums, scratch = scratch_for(n_threads, kl_scratch_of(&form.c, &rows.c))
+    cdef double[::1] center = result
+    cdef const kl_kernels *kernels = active
+    if rows.c.family.width(K) == 0:
+        return rows.read(0)
+    for t in prange(groups, nogil=True, schedule="dynamic", num_threads=n_threads):
+        end = min(t * group + group, n)
+        kl_family_accumulate(kernels, &rows.c, t * group, end, &partial[t, 0], &scratch[threadid(), 0])
+    total = sums.sum(axis=0)
+    partial = total[None, :]
+    kl_family_center(kernels, &rows.c, &partial[0, 0], &center[0], &scratch[0, 0])
+    return result
+
+
 def entropy(Rows rows, norms, int n_threads):
     cdef int64_t n = rows.c.n_rows, tasks = (n + ROWS_A_TASK - 1) // ROWS_A_TASK, t, end
     result = np.empty(n)
@@ -290,7 +323,8 @@ def entropy(Rows rows, norms, int n_threads):
     cdef const kl_norm *norm = <const kl_norm *>address(norms)
     cdef Stats stats = Stats(n_threads)
     cdef stats_of_thread *each = stats.each
-    cdef double[:, ::1] scratch = scratch_for(n_threads, rows.c.n_cols)
+    cdef Form form = Form("kl")
+    cdef double[:, ::1] scratch = scratch_for(n_threads, kl_scratch_of(&form.c, &rows.c))
     cdef int64_t step = ROWS_A_TASK
     cdef const kl_kernels *kernels = active
     cdef int me
@@ -298,7 +332,10 @@ def entropy(Rows rows, norms, int n_threads):
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
             me = threadid()
             end = min(t * step + step, n)
-            kernels.entropy(&rows.c, norm, t * step, end, &out[0], &scratch[me, 0], &each[me].stats)
+            if rows.c.family != NULL:
+                kl_family_entropy(kernels, &rows.c, t * step, end, &out[0], &scratch[me, 0])
+            else:
+                kernels.entropy(&rows.c, norm, t * step, end, &out[0], &scratch[me, 0], &each[me].stats)
     return result
 
 
@@ -309,15 +346,19 @@ def rowwise(Form form, Rows P, Rows Q, int64_t begin, int64_t end, double tolera
     cdef int64_t tasks = (end - begin + step - 1) // step, t, first, last
     stats = Stats(n_threads)
     cdef stats_of_thread *each = (<Stats>stats).each
-    cdef double[:, ::1] scratch = scratch_for(n_threads, 4 * max(P.c.n_cols, 8 * min(P.c.n_cols, 256)))
+    cdef double[:, ::1] scratch = scratch_for(n_threads, max(4 * max(P.c.n_cols, 8 * min(P.c.n_cols, 256)),
+                                                             kl_scratch_of(&form.c, &P.c)))
     cdef const kl_kernels *kernels = active
     cdef int me
     for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
         me = threadid()
         first = begin + t * step
         last = min(first + step, end)
-        kernels.rowwise(&form.c, &P.c, &Q.c, first, last, tolerance_p, tolerance_q, &out[0],
-                       &scratch[me, 0], &each[me].stats)
+        if P.c.family != NULL:
+            kl_family_rowwise(&form.c, kernels, &P.c, &Q.c, first, last, &out[0], &scratch[me, 0], &each[me].stats)
+        else:
+            kernels.rowwise(&form.c, &P.c, &Q.c, first, last, tolerance_p, tolerance_q, &out[0],
+                            &scratch[me, 0], &each[me].stats)
     return stats
 
 

@@ -2,10 +2,21 @@
 from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "klfast.h" nogil:
+    ctypedef struct kl_family:
+        const char *name
+        double (*entropy)(const double *, int64_t, double *) noexcept nogil
+        int64_t (*width)(int64_t) noexcept nogil
+        int64_t (*sums)(int64_t) noexcept nogil
+
+    const kl_family *kl_family_named(const char *)
+    int KL_PARAMETER_NAN, KL_PARAMETER_INFINITE, KL_PARAMETER_NEGATIVE, KL_PARAMETER_NOT_POSITIVE
+    int KL_PARAMETER_NOT_PROBABILITY, KL_PARAMETER_NOT_INTEGER, KL_PARAMETER_NOT_ABOVE_LOW, KL_PARAMETER_NOT_UNIT
+    int KL_PARAMETER_BELOW_DIMENSION
     int KL_FLOAT64, KL_FLOAT32, KL_FLOAT16, KL_BFLOAT16
     int KL_INT8, KL_UINT8, KL_INT16, KL_UINT16, KL_INT32, KL_UINT32, KL_INT64, KL_UINT64
-    int KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE, KL_ROW_EMPTY, KL_ROW_SUM, KL_ROW_OF_Q
-    int KL_PROBS, KL_LOGITS, KL_MEASURE
+    int KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE, KL_ROW_EMPTY, KL_ROW_SUM, KL_ROW_PARAMETER
+    int KL_ROW_OF_Q
+    int KL_PROBS, KL_LOGITS, KL_MEASURE, KL_FAMILY
     int KL_KL, KL_JEFFREYS, KL_POWER, KL_ITAKURA_SAITO, KL_SKEW_JS, KL_SKEW_KL, KL_VARIATION, KL_TRIANGULAR
     int KL_LINEAR, KL_SQRT, KL_LOG
     int KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE
@@ -22,6 +33,7 @@ cdef extern from "klfast.h" nogil:
         const double *prior
         double prior_weight
         int32_t weight_by_sum, storage, domain, take_log
+        const kl_family *family
 
     ctypedef struct kl_norm:
         double a, b
@@ -32,7 +44,8 @@ cdef extern from "klfast.h" nogil:
 
     int kl_shape_of(const kl_divergence *)
     int kl_support_of(const kl_divergence *)
-    int64_t kl_width_of(const kl_divergence *, int64_t)
+    int64_t kl_width_of(const kl_divergence *, const kl_rows *)
+    int64_t kl_scratch_of(const kl_divergence *, const kl_rows *)
     void kl_contributions(const kl_divergence *, int32_t, const double *, const double *, int64_t, double *)
 
     ctypedef struct kl_stats:
@@ -82,6 +95,13 @@ cdef extern from "klfast.h" nogil:
     int kl_isa_count()
     const kl_kernels *kl_isa_at(int)
     int kl_isa_supported(int)
+
+    void kl_family_scan(const kl_rows *, int64_t, int64_t, kl_stats *)
+    void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *, const kl_rows *, int64_t, int64_t,
+                           double *, double *, kl_stats *)
+    void kl_family_entropy(const kl_kernels *, const kl_rows *, int64_t, int64_t, double *, double *)
+    void kl_family_accumulate(const kl_kernels *, const kl_rows *, int64_t, int64_t, double *, double *)
+    void kl_family_center(const kl_kernels *, const kl_rows *, double *, double *, double *)
 
     uint64_t kl_row_key(int32_t, const double *, kl_norm, int64_t)
     void kl_compare_rows(const kl_kernels *, const kl_rows *, const kl_rows *, const int64_t *, const int64_t *,

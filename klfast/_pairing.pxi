@@ -32,7 +32,7 @@ cdef class Columns:
 
     def __init__(self, Form form, Rows rows, norms, Center center, int role, bint single, bint with_support,
                  double slack_factor, double slack_floor, int n_threads):
-        cdef int64_t n = rows.c.n_rows, K = kl_width_of(&form.c, rows.c.n_cols)
+        cdef int64_t n = rows.c.n_rows, K = kl_width_of(&form.c, &rows.c)
         cdef int64_t words = (rows.c.n_cols + 63) // 64, t, first
         cdef int64_t width = active.nr32 if single else active.nr64
         cdef int64_t panels = (n + width - 1) // width, size = 4 if single else 8
@@ -53,7 +53,7 @@ cdef class Columns:
         cdef const kl_norm *norm_of = <const kl_norm *>address(norms)
         cdef Stats stats = Stats(n_threads)
         cdef stats_of_thread *each = stats.each
-        cdef double[:, ::1] scratch = scratch_for(n_threads, 3 * rows.c.n_cols)
+        cdef double[:, ::1] scratch = scratch_for(n_threads, kl_scratch_of(&form.c, &rows.c))
         cdef uint8_t[::1] args_memory = np.zeros(n_threads * sizeof(kl_encode_args), np.uint8)
         cdef kl_encode_args *args = <kl_encode_args *>&args_memory[0]
         cdef const kl_kernels *kernels = active

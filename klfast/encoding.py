@@ -117,6 +117,9 @@ def refusal(dist: Categorical, rows: _engine.Rows, name: str, status: int, row: 
 
 def center_of(operand: Operand, floor: float) -> _engine.Center:
     """The mean of the rows, as a row of their domain, with the scale 1/sqrt(c) that whitens features."""
+    if operand.rows.domain == _engine.FAMILY:
+        nothing = np.empty(0)
+        return _engine.Center(_engine.family_center(operand.rows, operand.threads), (0.0, 0.0), nothing, nothing)
     mean = np.maximum(_engine.mean_probs(operand.rows, operand.norms, operand.threads), floor)
     logits = operand.rows.domain == _engine.LOGITS
     with np.errstate(divide="ignore"):
@@ -185,7 +188,7 @@ class Reference:
 
     @property
     def width(self) -> int:
-        return self.form.width(self.operand.n_bins)
+        return self.form.width(self.operand.rows)
 
     def certificate(self, single: bool) -> plan.Certificate:
         if self.form.shape == _engine.PRODUCT:

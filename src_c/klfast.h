@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#include "families/families.h"
+
 /* ---- distributions as the user stores them ------------------------------------------------- */
 
 typedef enum {
@@ -25,6 +27,7 @@ typedef enum {
     KL_PROBS,      /* nonnegative weights; the distribution is the row divided by its sum */
     KL_LOGITS,     /* log-weights; the distribution is the softmax of the row             */
     KL_MEASURE,    /* nonnegative weights that are compared as they are                   */
+    KL_FAMILY,     /* the parameters of a distribution of kl_rows.family                  */
     KL_DOMAIN_COUNT
 } kl_domain;
 
@@ -45,6 +48,7 @@ typedef struct {
     int32_t storage; /* kl_storage */
     int32_t domain;  /* kl_domain of the rows as they are read */
     int32_t take_log;
+    const kl_family *family; /* FAMILY: float64 rows, contiguous in themselves */
 } kl_rows;
 
 /* Two numbers that describe a row: PROBS, MEASURE (sum, least entry); LOGITS (max, sum of exp(a - max)). */
@@ -53,6 +57,7 @@ typedef struct { double a, b; } kl_norm;
 /* Why a row was refused (0: it was not). Row by row, KL_ROW_OF_Q is added for a row of the second matrix. */
 typedef enum {
     KL_ROW_OK, KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE, KL_ROW_EMPTY, KL_ROW_SUM,
+    KL_ROW_PARAMETER, /* FAMILY: status_value is the parameter's number + 1e9 * kl_parameter_status */
     KL_ROW_OF_Q = 16
 } kl_row_status;
 
@@ -86,8 +91,8 @@ typedef struct {
 typedef enum { KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE, KL_SHAPE_COUNT } kl_shape;
 kl_shape kl_shape_of(const kl_divergence *);
 int kl_is_symmetric(const kl_divergence *);
-/* Features a row: K, or for Jeffreys 2 K. */
-int64_t kl_width_of(const kl_divergence *, int64_t K);
+/* Features a row: K, or of a family its own number; twice that for Jeffreys. */
+int64_t kl_width_of(const kl_divergence *, const kl_rows *);
 
 /* Which empty bins make a value infinite: none, those of q where p has mass, those of one where the other has. */
 typedef enum { KL_SUPPORT_FREE, KL_SUPPORT_WITHIN, KL_SUPPORT_EQUAL } kl_support;
@@ -133,7 +138,7 @@ typedef struct {
     double norm_factor;    /* multiplies every norm: one side carries the error constant   */
     double slack_factor;   /* multiplies every slack                                       */
     double slack_floor;    /* added to every slack                                         */
-    double *scratch;       /* 3 * n_cols doubles                                           */
+    double *scratch;       /* kl_scratch_of doubles                                        */
     void *features, *offset, *norm, *slack;
     uint64_t *support;     /* (n_cols + 63) / 64 words a row, or NULL                      */
 } kl_encode_args;
@@ -210,6 +215,23 @@ double kl_careful(const kl_divergence *, int32_t domain, const double *p, const 
 /* The nonnegative term of each bin; they add up to what the finish is applied to. */
 void kl_contributions(const kl_divergence *, int32_t domain, const double *p, const double *q, int64_t K,
                       double *out);
+
+/* Families: what the kernels do for weights, row by row by the functions of the family. `scratch` as of kl_scratch_of. */
+void kl_family_scan(const kl_rows *, int64_t begin, int64_t end, kl_stats *);
+double kl_family_value(const kl_divergence *, const kl_family *, const double *p, const double *q, int64_t K,
+                       double *scratch);
+void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *P, const kl_rows *Q, int64_t begin,
+                       int64_t end, double *out, double *scratch, kl_stats *);
+void kl_family_entropy(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *out, double *scratch);
+/* sums += the family's sums over rows [begin, end); then the centre (K parameters) of n rows from all sums. */
+void kl_family_accumulate(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *sums, double *scratch);
+void kl_family_center(const kl_kernels *, const kl_rows *, double *sums, double *center, double *scratch);
+/* As the encoders of the kernels; center->row holds the parameters. */
+kl_feature_row kl_family_features(const kl_divergence *, const kl_family *, int32_t role, const double *row,
+                                  const kl_center *, int64_t K, double *out, double *scratch);
+
+/* Doubles of scratch: 3 * n_cols, or what the rows' family needs. */
+int64_t kl_scratch_of(const kl_divergence *, const kl_rows *);
 
 /* The finish of one sum (+inf stays so; below 0 counts as 0), and the sum that finishes as `value`. */
 double kl_finished(const kl_divergence *, double sum);

@@ -20,7 +20,19 @@ int kl_is_symmetric(const kl_divergence *f)
         || ((f->kind == KL_POWER || f->kind == KL_SKEW_JS) && f->number == 0.5);
 }
 
-int64_t kl_width_of(const kl_divergence *f, int64_t K) { return f->kind == KL_JEFFREYS ? 2 * K : K; }
+int64_t kl_width_of(const kl_divergence *f, const kl_rows *rows)
+{
+    const int64_t width = rows->family ? rows->family->width(rows->n_cols) : rows->n_cols;
+    return f->kind == KL_JEFFREYS ? 2 * width : width;
+}
+
+int64_t kl_scratch_of(const kl_divergence *f, const kl_rows *rows)
+{
+    const int64_t K = rows->n_cols, plain = 3 * K;
+    if (!rows->family) return plain;
+    /* Features, two rows, Jeffreys' two halves, and the family's own. */
+    return plain + 2 * kl_width_of(f, rows) + rows->family->scratch(K) + 8;
+}
 
 kl_support kl_support_of(const kl_divergence *f)
 {

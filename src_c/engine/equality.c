@@ -2,7 +2,7 @@
  *
  * PROBS rows are equal if p_k q_r = q_k p_r for all k; the quotients p_k / max(p), rounded, then agree.
  * LOGITS rows are equal if a_k - a_r = b_k - b_r; the rounded differences a_k - max(a) then agree.
- * MEASURE rows are equal if their entries are.
+ * MEASURE and FAMILY rows are equal if their entries are.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -87,7 +87,7 @@ static int same_differences(double a, double b, double c, double d) /* a - b == 
 int kl_rows_same(int32_t domain, const double *a, const double *b, int64_t K)
 {
     int64_t r = 0;
-    if (domain == KL_MEASURE) {
+    if (domain == KL_MEASURE || domain == KL_FAMILY) {
         for (int64_t k = 0; k < K; k++)
             if (a[k] != b[k]) return 0;
         return 1;

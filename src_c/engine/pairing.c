@@ -12,7 +12,7 @@ static void *take(char *memory, int64_t *used, int64_t bytes)
 
 kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *memory)
 {
-    const int64_t K = p->left->n_cols, words = (K + 63) / 64, width = kl_width_of(p->divergence, K);
+    const int64_t K = p->left->n_cols, words = (K + 63) / 64, width = kl_width_of(p->divergence, p->left);
     kl_workspace w = {.words = words, .element = p->single ? 4 : 8, .width = width};
     w.panel_rows = p->single ? p->kernels->mr32 : p->kernels->mr64;
     w.panel_cols = p->single ? p->kernels->nr32 : p->kernels->nr64;
@@ -26,7 +26,7 @@ kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *
     w.slack = take(m, &used, rows * w.element);
     w.support = take(m, &used, p->right_support ? rows * words * 8 : 0);
     w.doubts = take(m, &used, area * 4);
-    w.scratch = take(m, &used, 3 * K * 8);
+    w.scratch = take(m, &used, kl_scratch_of(p->divergence, p->left) * 8);
     if (top_capacity) {
         w.threshold = take(m, &used, rows * w.element);
         w.hit_value = take(m, &used, area * w.element);
@@ -94,6 +94,10 @@ double kl_exact_value(const kl_pairing *p, const kl_workspace *w, int64_t i, int
     const double *left = p->kernels->read(p->left, i, w->scratch);
     const double *right = p->kernels->read(p->right, j, w->scratch + K);
     stats->recomputed++;
+    if (p->left->family) {
+        const int mean = p->left_role == KL_MEAN;
+        return kl_family_value(p->divergence, p->left->family, mean ? left : right, mean ? right : left, K, w->scratch + 2 * K);
+    }
     const kl_norm l = p->left_norms[i], r = p->right_norms[j];
     if (p->left_role == KL_MEAN) return extra + p->kernels->value(p->divergence, p->left->domain, left, l, right, r, K);
     return extra + p->kernels->value(p->divergence, p->left->domain, right, r, left, l, K);

@@ -11,7 +11,7 @@ typedef struct {
     uint64_t *support;
     uint32_t *doubts;
     void *hit_value, *hit_bound, *threshold, *tile;
-    double *scratch;          /* 3K doubles */
+    double *scratch;          /* kl_scratch_of doubles */
     char *candidates;         /* top-k: room for row_block lists */
     int64_t panel_rows, panel_cols, element, words, width, bytes; /* width: features a row */
 } kl_workspace;

@@ -9,8 +9,6 @@
  * certificate must allow for: the sum of the absolute values that made the offset; infinite, so that every pair
  * goes to the direct kernel, for rows whose probabilities float64 cannot hold.
  */
-typedef struct { double offset, spread, norm2; } kl_feature_row;
-
 KL_INLINE kl_feature_row kl_lost_row(double *out, int64_t width)
 {
     memset(out, 0, (size_t)width * sizeof *out);

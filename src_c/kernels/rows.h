@@ -146,9 +146,9 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
     const kl_rows *rows = args->rows;
     const int64_t K = rows->n_cols, n = args->end - args->begin, width = args->width;
     const int64_t padded = (n + width - 1) / width * width, words = (K + 63) / 64;
-    const int64_t count = kl_width_of(args->divergence, K);
+    const int64_t count = kl_width_of(args->divergence, rows);
     const kl_shape shape = kl_shape_of(args->divergence);
-    double *features = args->scratch, *row_scratch = features + 2 * K;
+    double *row_scratch = args->scratch, *features = row_scratch + K, *family_scratch = features + count;
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t r = 0; r < padded; r++) {
         const int64_t start = r / width * width * count + r % width;
@@ -156,7 +156,10 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
         if (r < n) {
             const int64_t i = args->begin + r;
             const double *row = kl_read(rows, i, row_scratch);
-            f = args->divergence->kind == KL_KL
+            if (rows->family)
+                f = kl_family_features(args->divergence, rows->family, args->role, row, args->center, K, features,
+                                       family_scratch);
+            else f = args->divergence->kind == KL_KL
               ? kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features)
               : kl_other_features(args->divergence, args->role, rows->domain, row, args->norms[i], args->center, K, features);
             if (args->extra) {

@@ -1,0 +1,94 @@
+/* Parametric families as the engine uses them: the functions of families.h over blocks of rows. */
+#include <math.h>
+#include <string.h>
+
+#include "../klfast.h"
+
+#define SQRT_HALF 0x1.6a09e667f3bcdp-1
+
+void kl_family_scan(const kl_rows *rows, int64_t begin, int64_t end, kl_stats *stats)
+{
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t at = rows->index ? rows->index[i] : i;
+        int64_t where = 0;
+        const int32_t status = rows->family->check((const double *)(rows->data + at * rows->row_stride), rows->n_cols, &where);
+        if (!status || (stats->status && stats->status_row <= i)) continue;
+        stats->status = KL_ROW_PARAMETER;
+        stats->status_row = i;
+        stats->status_value = (double)where + 1e9 * status;
+        return;
+    }
+}
+
+double kl_family_value(const kl_divergence *f, const kl_family *family, const double *p, const double *q, int64_t K,
+                       double *scratch)
+{
+    double sum = family->direct(p, q, K, scratch);
+    if (f->kind == KL_JEFFREYS) sum += family->direct(q, p, K, scratch);
+    return kl_finished(f, sum);
+}
+
+void kl_family_rowwise(const kl_divergence *f, const kl_kernels *kernels, const kl_rows *P, const kl_rows *Q,
+                       int64_t begin, int64_t end, double *out, double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols;
+    stats->isa_ran |= kernels->bit;
+    for (int64_t i = begin; i < end; i++) {
+        const double *p = kernels->read(P, i, scratch), *q = kernels->read(Q, i, scratch + K);
+        out[i] = kl_family_value(f, P->family, p, q, K, scratch + 2 * K);
+    }
+}
+
+void kl_family_entropy(const kl_kernels *kernels, const kl_rows *rows, int64_t begin, int64_t end, double *out,
+                       double *scratch)
+{
+    const int64_t K = rows->n_cols;
+    for (int64_t i = begin; i < end; i++)
+        out[i] = rows->family->entropy(kernels->read(rows, i, scratch), K, scratch + K);
+}
+
+void kl_family_accumulate(const kl_kernels *kernels, const kl_rows *rows, int64_t begin, int64_t end, double *sums,
+                          double *scratch)
+{
+    const int64_t K = rows->n_cols;
+    const double *first = kernels->read(rows, 0, scratch);
+    for (int64_t i = begin; i < end; i++)
+        rows->family->accumulate(kernels->read(rows, i, scratch + K), first, K, sums);
+}
+
+void kl_family_center(const kl_kernels *kernels, const kl_rows *rows, double *sums, double *center, double *scratch)
+{
+    rows->family->finish(sums, (double)rows->n_rows, kernels->read(rows, 0, scratch), rows->n_cols, center);
+}
+
+/* Jeffreys: x_p.y_q + y_p.x_q as (x + y)_p.(x + y)_q - (x - y)_p.(x - y)_q over 2, symmetric to the bit; the offset
+ * x.y of a row is the sum of its two divergences from the centre. */
+static kl_feature_row both(const kl_family *family, int mean, const double *row, const double *center, int64_t K,
+                           double *out, double *scratch)
+{
+    const int64_t width = family->width(K);
+    double *x = out, *y = out + width;
+    kl_feature_row a = family->mean(row, center, K, x, scratch), b = family->natural(row, center, K, y, scratch);
+    for (int64_t k = 0; k < width; k++) {
+        const double sum = (x[k] + y[k]) * SQRT_HALF, difference = (mean ? x[k] - y[k] : y[k] - x[k]) * SQRT_HALF;
+        x[k] = sum;
+        y[k] = difference;
+    }
+    const double norm = sqrt(a.norm2) + sqrt(b.norm2);
+    return (kl_feature_row){a.offset + b.offset, a.spread + b.spread, norm * norm};
+}
+
+kl_feature_row kl_family_features(const kl_divergence *f, const kl_family *family, int32_t role, const double *row,
+                                  const kl_center *center, int64_t K, double *out, double *scratch)
+{
+    const int64_t width = family->width(K) << (f->kind == KL_JEFFREYS);
+    kl_feature_row r = {0, INFINITY, 0}; /* without features: all pairs by the direct form */
+    if (width == 0) return r;
+    if (f->kind == KL_JEFFREYS) r = both(family, role == KL_MEAN, row, center->row, K, out, scratch);
+    else if (role == KL_MEAN) r = family->mean(row, center->row, K, out, scratch);
+    else r = family->natural(row, center->row, K, out, scratch);
+    const int usable = fabs(r.offset) < 0x1p900 && r.spread < 0x1p900 && r.norm2 < 0x1p900;
+    if (usable) return r;
+    memset(out, 0, (size_t)width * sizeof *out);
+    return (kl_feature_row){0, INFINITY, 0};
+}
