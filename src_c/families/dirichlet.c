@@ -157,8 +157,8 @@ static double dirichlet_entropy(const double *row, int64_t K, double *scratch)
     const double total = row_sum(row, K);
     kl_total sum = {0, 0};
     KL_UNUSED(scratch);
-    for (int64_t i = 0; i < K; i++) kl_total_add(&sum, kl_log_gamma(row[i]) - (row[i] - 1) * kl_digamma(row[i]));
-    return kl_total_value(sum) - kl_log_gamma(total) + (total - (double)K) * kl_digamma(total);
+    for (int64_t i = 0; i < K; i++) kl_total_add(&sum, kl_gamma_entropy(row[i]));
+    return kl_total_value(sum) - kl_gamma_entropy(total) - (double)(K - 1) * kl_digamma(total);
 }
 
 /* ---- features ---------------------------------------------------------------------------------------------------

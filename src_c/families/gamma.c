@@ -23,14 +23,11 @@ static double gamma_direct1(const double *p, const double *q)
     return q[0] * kl_cross_ratio(p[0], q[1], q[0], p[1]).psi + kl_bregman_h(q[0] - p[0], q[0], p[0]);
 }
 
-static double gamma_entropy1(const double *t)
-{
-    return t[0] - log(t[1]) + kl_log_gamma(t[0]) + (1 - t[0]) * kl_digamma(t[0]);
-}
+static double gamma_entropy1(const double *t) { return kl_gamma_entropy(t[0]) - log(t[1]); }
 
 static double inverse_gamma_entropy1(const double *t)
 {
-    return t[0] + log(t[1]) + kl_log_gamma(t[0]) - (1 + t[0]) * kl_digamma(t[0]);
+    return kl_gamma_entropy(t[0]) - 2 * kl_digamma(t[0]) + log(t[1]);
 }
 
 /* Sums, in units of the first row's mean: means less 1, their squares, variances. */

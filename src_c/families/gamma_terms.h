@@ -110,4 +110,18 @@ static inline double kl_digamma(double z)
     return log(Z) - 0.5 / Z - series * w - shifted;
 }
 
+/* z + log Gamma(z) + (1 - z) digamma(z), the entropy of Gamma(z, 1). For large z by Stirling's series, in which what is
+ * of the size of z log z cancels. */
+static inline double kl_gamma_entropy(double z)
+{
+    if (z < KL_STIRLING_FROM) return z + kl_log_gamma(z) + (1 - z) * kl_digamma(z);
+    const double w = 1 / (z * z);
+    double delta = 0, slope = 0; /* z delta(z), -z^2 delta'(z) */
+    for (int m = KL_STIRLING_TERMS - 1; m >= 0; m -= 2) {
+        delta = delta * w + kl_stirling[m];
+        slope = slope * w + (m + 1) * kl_stirling[m];
+    }
+    return 0.5 * log(z) + KL_HALF_LOG_2PI + 0.5 - 0.5 / z + delta / z + (1 - 1 / z) * slope / z;
+}
+
 #endif

@@ -33,7 +33,7 @@ static double direct(const double *p, const double *q, int64_t K, double *scratc
     const int64_t d = dimension(K), n = kl_triangle(d);
     const double *Lp = p + d, *Lq = q + d;
     double *E = scratch, *u = scratch + n;
-    kl_triangle_ratio(Lq, Lp, d, E);
+    kl_triangle_ratio(Lq, Lp, 0, d, E);
     kl_triangle_solve(Lq, p, q, d, u);
     const double value = kl_psi_diagonals(Lp, Lq, d) + 0.5 * (kl_norm2(E, n) + kl_norm2(u, d));
     return value == value ? kl_settled(value, p, q, K) : INFINITY; /* beyond the range on the way */

@@ -28,13 +28,14 @@ static inline int32_t kl_check_triangle(const double *L, int64_t d, int64_t *whe
     return KL_PARAMETER_OK;
 }
 
-/* E = L^-1 (A - L), by rows: E has the relative accuracy of A - L, where L^-1 A - I has not. */
-static inline void kl_triangle_ratio(const double *L, const double *A, int64_t d, double *E)
+/* E = L^-1 (A - L diag(s)), by rows: E has the relative accuracy of A - L diag(s), where L^-1 A - diag(s) has not.
+ * scale: s, or NULL for ones. */
+static inline void kl_triangle_ratio(const double *L, const double *A, const double *scale, int64_t d, double *E)
 {
     for (int64_t i = 0; i < d; i++) {
         const double *l = kl_row_of(L, i), *a = kl_row_of(A, i);
         double *e = E + i * (i + 1) / 2;
-        for (int64_t j = 0; j <= i; j++) e[j] = a[j] - l[j];
+        for (int64_t j = 0; j <= i; j++) e[j] = scale ? fma(-scale[j], l[j], a[j]) : a[j] - l[j];
         for (int64_t k = 0; k < i; k++) {
             const double *ek = kl_row_of(E, k);
             for (int64_t j = 0; j <= k; j++) e[j] -= l[k] * ek[j];

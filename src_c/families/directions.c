@@ -1,0 +1,370 @@
+/* Directions: VonMises on the circle (loc, concentration), VonMisesFisher on the sphere in R^d (loc[d], concentration).
+ * T = x, natural kappa mu, mean A(kappa) mu. With g = log I_nu(kappa) - nu log kappa, nu = d/2 - 1, and A = g',
+ *     KL = B_g(kappa_q, kappa_p) + kappa_q A(kappa_p) (1 - cos of the angle).
+ *
+ * B_g, the Bregman divergence of g, is never formed from logarithms. The product of two Bessel series has nonnegative
+ * terms c_k, c_(k+1)/c_k = kappa^2 (d - 1 + 2k)/((k + 1)(d - 1 + k)(d + 2k)), which sum to I_nu^2, and
+ *     A  = sum c_k kappa (d - 1 + 2k)/((d - 1 + k)(d + 2k)) / sum c_k,
+ *     A' = sum c_k      (d - 1)      /((d - 1 + k)(d + 2k)) / sum c_k:
+ * nothing cancels, whatever d and kappa. B_g is the integral of (kappa_q - s) A'(s), a positive one, by Gauss's rule;
+ * for large kappa, term by term from A = 1 - (d - 1)/(2 kappa) - ..., whose coefficients follow from Riccati's equation
+ *     A' = 1 - A^2 - (d - 1) A/kappa.
+ *
+ * A direction is loc divided by its norm. Features, with t and r the parts of mu - mu_c across and along mu_c:
+ *     mean (A(kappa) t, A(kappa) r + A(kappa) - A(kappa_c)),   natural (kappa t, kappa r + kappa - kappa_c).
+ */
+#include "scalar.h"
+#include "gamma_terms.h"
+
+#define ORDER 20          /* of the expansion in 1/kappa */
+#define NODES 10
+#define NEGLIGIBLE 0x1p-60
+
+/* Gauss-Legendre on [0, 1]: nodes 1/2 +- x/2, weights w/2. */
+static const double NODE[NODES / 2] = {0.1488743389816312109, 0.4333953941292471908, 0.6794095682990244062,
+                                       0.8650633666889845107, 0.9739065285171717201};
+static const double WEIGHT[NODES / 2] = {0.2955242247147528702, 0.2692667193099963551, 0.2190863625159820440,
+                                         0.1494513491505805932, 0.0666713443086881376};
+
+typedef struct { double length, slope; } moments; /* A and A' */
+
+/* Both by the series, from its largest term outwards. */
+static moments series_moments(double kappa, double d)
+{
+    const double middle = sqrt(kappa * kappa + (0.5 * d - 1) * (0.5 * d - 1)) - 0.5 * d, k2 = kappa * kappa;
+    const double start = middle > 0 ? floor(middle) : 0;
+    double mass = 0, length = 0, slope = 0, c = 1;
+    for (double k = start; c > NEGLIGIBLE * mass; k++) {
+        const double f = c / ((d - 1 + k) * (d + 2 * k));
+        mass += c, length += (d - 1 + 2 * k) * f, slope += f;
+        c *= k2 * (d - 1 + 2 * k) / ((k + 1) * (d - 1 + k) * (d + 2 * k));
+    }
+    c = 1;
+    for (double k = start - 1; k >= 0; k--) {
+        c *= (k + 1) * (d - 1 + k) * (d + 2 * k) / (k2 * (d - 1 + 2 * k));
+        if (c <= NEGLIGIBLE * mass) break;
+        const double f = c / ((d - 1 + k) * (d + 2 * k));
+        mass += c, length += (d - 1 + 2 * k) * f, slope += f;
+    }
+    return (moments){kappa * length / mass, (d - 1) * slope / mass};
+}
+
+/* From here on the expansion serves: its terms fall like (j d^2/kappa)^j/j!, at first. */
+static double expansion_from(double d) { return 60 + 2 * d * d; }
+
+/* A = 1 + sum_j alpha_j kappa^-j, j = 1 ... ORDER + 1. */
+static void expansion(double d, double *alpha)
+{
+    alpha[0] = 1;
+    for (int j = 1; j <= ORDER + 1; j++) {
+        double s = ((double)(j - 1) - (d - 1)) * alpha[j - 1];
+        for (int i = 1; i < j; i++) s -= alpha[i] * alpha[j - i];
+        alpha[j] = 0.5 * s;
+    }
+}
+
+/* Of x against y: B_g(x, y) and |A(x) - A(y)|. */
+typedef struct { double bregman, gap; } concentration;
+
+static concentration by_expansion(double delta, double x, double y, double d)
+{
+    double alpha[ORDER + 2], c[ORDER], a = 1 / x, b = 1 / y, run = 0, power = 1, series = 0;
+    expansion(d, alpha);
+    for (int m = 1; m <= ORDER; m++) c[m - 1] = -alpha[m + 1] / m;
+    for (int j = 1; j <= ORDER; j++) { /* b^j - a^j = delta a b (sum a^i b^(j-1-i)) */
+        run = b * run + power;
+        power *= a;
+        series -= alpha[j] * run;
+    }
+    return (concentration){0.5 * (d - 1) * kl_psi(delta, x, y) + kl_bregman_powers(delta, x, y, c, ORDER),
+                           fabs(delta * a * b * series)};
+}
+
+/* Panels half as wide as the distance to the zeros of I_nu, beyond i d/2: ten nodes leave 8^-20. */
+static concentration by_integral(double delta, double y, double d)
+{
+    const double size = fabs(delta), sign = delta < 0 ? -1 : 1;
+    concentration sum = {0, 0};
+    for (double begin = 0; begin < size;) {
+        const double s0 = y + sign * begin, reach = sqrt(s0 * s0 + (0.5 * d + 1) * (0.5 * d + 1));
+        const double step = sign > 0 ? 0.5 * reach : 0.33 * reach, rest = size - begin;
+        const double width = step < rest ? step : rest;
+        for (int k = 0; k < NODES; k++) {
+            const double node = k % 2 ? 0.5 - 0.5 * NODE[k / 2] : 0.5 + 0.5 * NODE[k / 2];
+            const double at = begin + width * node;
+            const double mass = 0.5 * WEIGHT[k / 2] * width * series_moments(y + sign * at, d).slope;
+            sum.bregman += mass * (size - at);
+            sum.gap += mass;
+        }
+        begin = width < rest ? begin + width : size;
+    }
+    return sum;
+}
+
+static concentration compare(double delta, double x, double y, double d)
+{
+    const double from = expansion_from(d);
+    if (delta == 0) return (concentration){0, 0};
+    if (x >= from && y >= from) return by_expansion(delta, x, y, d);
+    if (x <= from && y <= from) return by_integral(delta, y, d);
+    const concentration first = x < y ? by_integral(x - from, from, d) : by_expansion(x - from, x, from, d);
+    const concentration second = x < y ? by_expansion(from - y, from, y, d) : by_integral(from - y, y, d);
+    return (concentration){first.bregman + second.bregman + fabs(x - from) * second.gap, first.gap + second.gap};
+}
+
+static moments moments_of(double kappa, double d)
+{
+    if (kappa < expansion_from(d)) return series_moments(kappa, d);
+    double alpha[ORDER + 2], length = 0, slope = 0;
+    expansion(d, alpha);
+    for (int j = ORDER; j >= 1; j--) {
+        length = (length + alpha[j]) / kappa;
+        slope = (slope - j * alpha[j]) / kappa;
+    }
+    return (moments){1 + length, slope / kappa};
+}
+
+/* KL from the versine, 1 - cos. */
+static double direct_of(double kappa_p, double kappa_q, double versine, double d)
+{
+    const double part = compare(kappa_q - kappa_p, kappa_q, kappa_p, d).bregman;
+    return versine > 0 && kappa_q > 0 ? part + kappa_q * moments_of(kappa_p, d).length * versine : part;
+}
+
+/* Scales of the features, across and along the centre. */
+typedef struct { double across, along; } scales;
+
+static scales scales_at(double kappa, double d)
+{
+    const moments m = moments_of(kappa, d);
+    return (scales){sqrt(kappa > 0 ? m.length / kappa : 1 / d), sqrt(m.slope)};
+}
+
+/* The feature along the centre, and its magnitude, before scaling. The errors of compare and of the moments are
+ * below 60 u: spreads and magnitudes are four times larger than where those are below 16 u. */
+static double along(double weight, double versine, double gap, double *magnitude)
+{
+    *magnitude = 4 * (weight * versine + fabs(gap));
+    return gap - weight * versine;
+}
+
+static double signed_gap(double kappa, double first, double d)
+{
+    return compare(kappa - first, kappa, first, d).gap * (kappa < first ? -1 : 1);
+}
+
+/* The concentration whose A is the length of the mean of the rows' mean parameters. All relative to the first row: `gap`
+ * is the mean of A(kappa) - A(kappa_first), `lost` of A(kappa)(1 - cos), moved2 the squared length of the mean of
+ * A(kappa)(mu - mu_first). Newton's method from the approximation of Banerjee et al. (JMLR 6, 2005). */
+static double center_concentration(double first, double d, double gap, double lost, double moved2)
+{
+    const double mean = moments_of(first, d).length + gap, length = sqrt(fmax(mean * mean + moved2 - 2 * mean * lost, 0));
+    const double target = gap + (length + mean > 0 ? (moved2 - 2 * mean * lost) / (length + mean) : 0);
+    const double guess = length * (d - length * length) / (1 - length * length);
+    double kappa = fabs(target) < 1e-3 * (1 - mean) || !(guess > 0x1p-30 && guess < 0x1p45) ? first : guess;
+    for (int i = 0; i < 20; i++) {
+        const double reached = signed_gap(kappa, first, d);
+        const double next = kappa - (reached - target) / moments_of(kappa, d).slope;
+        const double bounded = fmin(fmax(next, 0.25 * kappa), 4 * kappa), step = fabs(bounded - kappa);
+        kappa = bounded;
+        if (step <= 1e-3 * fabs(kappa - first) || step <= 1e-15 * kappa) break;
+    }
+    return kappa > 0x1p-30 && kappa < 0x1p100 ? kappa : first > 0 ? first : 1;
+}
+
+static int32_t check_concentration(double kappa)
+{
+    const int32_t status = kl_check_finite(kappa);
+    return status ? status : kappa >= 0 ? KL_PARAMETER_OK : KL_PARAMETER_NEGATIVE;
+}
+
+/* ---- VonMises ------------------------------------------------------------------------------------------------------ */
+
+static int32_t von_mises_check1(const double *t, int *where)
+{
+    const int32_t status = kl_check_finite(t[0]);
+    *where = status ? 0 : 1;
+    return status ? status : check_concentration(t[1]);
+}
+
+/* sin(x/2) and sin x of x = a - b, with the rounding of the difference put back (it counts near multiples of 2 pi). */
+typedef struct { double half, whole; } sines;
+
+static sines sines_of(double a, double b)
+{
+    const double x = a - b, low = kl_sum_error(a, -b, x);
+    return (sines){sin(0.5 * x) + cos(0.5 * x) * (0.5 * low), sin(x) + cos(x) * low};
+}
+
+static double von_mises_direct1(const double *p, const double *q)
+{
+    const double s = sines_of(p[0], q[0]).half;
+    return direct_of(p[1], q[1], 2 * s * s, 2);
+}
+
+/* log(2 pi) - KL(p || uniform). */
+static double von_mises_entropy1(const double *t) { return log(2 * KL_PI_F64) - direct_of(t[1], 0, 0, 2); }
+
+static void von_mises_sum1(const double *t, const double *first, double *sums)
+{
+    const sines s = sines_of(t[0], first[0]);
+    const double length = moments_of(t[1], 2).length;
+    sums[0] += signed_gap(t[1], first[1], 2);
+    sums[1] += length * 2 * s.half * s.half;
+    sums[2] += length * s.whole;
+}
+
+static void von_mises_center1(const double *sums, double n, const double *first, double *center)
+{
+    const double gap = sums[0] / n, lost = sums[1] / n, across = sums[2] / n;
+    const double along = moments_of(first[1], 2).length + gap - lost;
+    center[0] = first[0] + (across != 0 ? atan2(across, along) : 0);
+    center[1] = center_concentration(first[1], 2, gap, lost, lost * lost + across * across);
+}
+
+static kl_feature_row von_mises_mean1(const double *t, const double *c, double *x)
+{
+    const sines s = sines_of(t[0], c[0]);
+    const scales S = scales_at(c[1], 2);
+    const concentration k = compare(c[1] - t[1], c[1], t[1], 2);
+    const double length = moments_of(t[1], 2).length, versine = 2 * s.half * s.half;
+    double magnitude;
+    x[0] = length * s.whole / S.across;
+    x[1] = along(length, versine, t[1] < c[1] ? -k.gap : k.gap, &magnitude) / S.along;
+    const double offset = k.bregman + c[1] * length * versine;
+    return (kl_feature_row){offset, 4 * offset, 16 * x[0] * x[0] + magnitude * magnitude / (S.along * S.along)};
+}
+
+static kl_feature_row von_mises_natural1(const double *t, const double *c, double *y)
+{
+    const sines s = sines_of(t[0], c[0]);
+    const scales S = scales_at(c[1], 2);
+    const double offset = von_mises_direct1(c, t);
+    double magnitude;
+    y[0] = t[1] * s.whole * S.across;
+    y[1] = along(t[1], 2 * s.half * s.half, t[1] - c[1], &magnitude) * S.along;
+    return (kl_feature_row){offset, 4 * offset, 16 * y[0] * y[0] + magnitude * magnitude * (S.along * S.along)};
+}
+
+KL_SCALAR_FAMILY(von_mises, 2, 2, 3)
+
+/* ---- VonMisesFisher -------------------------------------------------------------------------------------------------- */
+
+static int32_t fisher_check(const double *row, int64_t K, int64_t *where)
+{
+    double norm2 = 0;
+    for (int64_t i = 0; i < K - 1; i++) {
+        const int32_t status = kl_check_finite(row[i]);
+        *where = i;
+        if (status) return status;
+        norm2 += row[i] * row[i];
+    }
+    *where = 0;
+    if (!(fabs(norm2 - 1) <= 1e-5)) return KL_PARAMETER_NOT_UNIT;
+    *where = K - 1;
+    return check_concentration(row[K - 1]);
+}
+
+/* mu against nu, as directions: 1 - cos, the factor of nu in mu - nu = across + factor nu, and both norms. */
+typedef struct { double versine, factor, mu_norm, nu_norm; } angle;
+
+static angle angle_of(const double *mu, const double *nu, int64_t d)
+{
+    double dot = 0, mu2 = 0, nu2 = 0, gap = 0, across2 = 0;
+    for (int64_t i = 0; i < d; i++) {
+        dot += mu[i] * nu[i], mu2 += mu[i] * mu[i], nu2 += nu[i] * nu[i];
+        gap += (mu[i] - nu[i]) * nu[i];
+    }
+    const double factor = gap / nu2, cosine = dot / sqrt(mu2 * nu2);
+    for (int64_t i = 0; i < d; i++) {
+        const double across = (mu[i] - nu[i]) - factor * nu[i];
+        across2 += across * across;
+    }
+    return (angle){cosine > 0.5 ? across2 / mu2 / (1 + cosine) : 1 - cosine, factor, sqrt(mu2), sqrt(nu2)};
+}
+
+static double fisher_direct(const double *p, const double *q, int64_t K, double *scratch)
+{
+    const double kappa_p = p[K - 1], kappa_q = q[K - 1];
+    KL_UNUSED(scratch);
+    if (kappa_p == 0 && kappa_q == 0) return 0.0; /* uniform, whatever the direction */
+    return kl_settled(direct_of(kappa_p, kappa_q, angle_of(p, q, K - 1).versine, (double)(K - 1)), p, q, K);
+}
+
+/* log of the sphere's area - KL(p || uniform). */
+static double fisher_entropy(const double *row, int64_t K, double *scratch)
+{
+    const double d = (double)(K - 1);
+    KL_UNUSED(scratch);
+    return KL_LN2_F64 + 0.5 * d * log(KL_PI_F64) - kl_log_gamma(0.5 * d) - direct_of(row[K - 1], 0, 0, d);
+}
+
+static int64_t fisher_width(int64_t K) { return K; }
+static int64_t fisher_sums(int64_t K) { return K + 1; }
+static int64_t fisher_scratch(int64_t K) { KL_UNUSED(K); return 0; }
+
+static void fisher_accumulate(const double *row, const double *first, int64_t K, double *sums)
+{
+    const double d = (double)(K - 1), length = moments_of(row[K - 1], d).length;
+    for (int64_t i = 0; i < K - 1; i++) sums[i] += length * (row[i] - first[i]);
+    sums[K - 1] += signed_gap(row[K - 1], first[K - 1], d);
+    sums[K] += length * angle_of(row, first, K - 1).versine;
+}
+
+static void fisher_finish(double *sums, double n, const double *first, int64_t K, double *center)
+{
+    const double d = (double)(K - 1), gap = sums[K - 1] / n, mean = moments_of(first[K - 1], d).length + gap;
+    double norm2 = 0, moved2 = 0;
+    for (int64_t i = 0; i < K - 1; i++) {
+        center[i] = mean * first[i] + sums[i] / n;
+        norm2 += center[i] * center[i];
+        moved2 += sums[i] / n * (sums[i] / n);
+    }
+    for (int64_t i = 0; i < K - 1; i++) center[i] = norm2 > 0x1p-100 ? center[i] / sqrt(norm2) : first[i];
+    center[K - 1] = center_concentration(first[K - 1], d, gap, sums[K] / n, moved2);
+}
+
+/* Features across the centre, times weight; the sum of the squares of their magnitudes. */
+static double across_features(const double *row, const double *c, int64_t d, angle a, double weight, double *out)
+{
+    double norm2 = 0;
+    for (int64_t i = 0; i < d; i++) {
+        const double gap = row[i] - c[i], back = a.factor * c[i];
+        const double magnitude = 4 * weight * (fabs(gap) + fabs(back)) / a.mu_norm;
+        out[i] = weight * (gap - back) / a.mu_norm;
+        norm2 += magnitude * magnitude;
+    }
+    return norm2;
+}
+
+static kl_feature_row fisher_mean(const double *row, const double *c, int64_t K, double *x, double *scratch)
+{
+    const double d = (double)(K - 1), kappa = row[K - 1], center = c[K - 1];
+    const angle a = angle_of(row, c, K - 1);
+    const scales S = scales_at(center, d);
+    const concentration k = compare(center - kappa, center, kappa, d);
+    const double length = moments_of(kappa, d).length;
+    double magnitude, norm2 = across_features(row, c, K - 1, a, length / S.across, x);
+    KL_UNUSED(scratch);
+    x[K - 1] = along(length, a.versine, kappa < center ? -k.gap : k.gap, &magnitude) / S.along;
+    norm2 += magnitude / S.along * (magnitude / S.along);
+    const double offset = k.bregman + center * length * a.versine;
+    return kl_settled_features((kl_feature_row){offset, 4 * offset, norm2}, x, K);
+}
+
+static kl_feature_row fisher_natural(const double *row, const double *c, int64_t K, double *y, double *scratch)
+{
+    const double d = (double)(K - 1), kappa = row[K - 1], center = c[K - 1];
+    const angle a = angle_of(row, c, K - 1);
+    const scales S = scales_at(center, d);
+    const double offset = direct_of(center, kappa, a.versine, d);
+    double magnitude, norm2 = across_features(row, c, K - 1, a, kappa * S.across, y);
+    KL_UNUSED(scratch);
+    y[K - 1] = along(kappa, a.versine, kappa - center, &magnitude) * S.along;
+    norm2 += magnitude * S.along * (magnitude * S.along);
+    return kl_settled_features((kl_feature_row){offset, 4 * offset, norm2}, y, K);
+}
+
+const kl_family kl_von_mises_fisher = {"von_mises_fisher", fisher_check, fisher_direct, fisher_entropy, fisher_width,
+                                       fisher_scratch, fisher_sums, fisher_accumulate, fisher_finish, fisher_mean,
+                                       fisher_natural};

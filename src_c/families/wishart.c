@@ -1,0 +1,190 @@
+/* Wishart: df n > d - 1, scale_tril L (V = L L^T). With M = L_q^-1 L_p, x_k = (n_q - k)/2, y_k = (n_p - k)/2,
+ *     KL = sum_k [ x_k psi(y_k M_kk^2/x_k) + k/2 psi(M_kk^2) + B_h(x_k, y_k) ] + n_p/2 sum over i > j of M_ij^2,
+ * h of gamma_terms.h: nonnegative terms throughout.
+ *
+ * Features in the coordinates C^-1 X C^-T, C C^T = n_c V_c, where the centre's mean is I. For large n the statistics
+ * log|X| and X are nearly collinear, so T = (log|X| - tr X, X):
+ *     mean     (sum_k gap of [digamma(n_k) - log n] - (tr m - d - log|m|),   m - I),   m = (n/n_c) F-matrix
+ *     natural  ((n - n_c)/2,   (n - n_c)/2 I - n_c/2 (G + G^T + G^T G)),  G = L^-1 (L_c - L).
+ */
+#include "gamma_terms.h"
+#include "triangular.h"
+
+static int64_t dimension(int64_t K) { return kl_dimension(K, 0, 1); }
+
+static int32_t check(const double *row, int64_t K, int64_t *where)
+{
+    const int64_t d = dimension(K);
+    *where = 0;
+    int32_t status = kl_check_finite(row[0]);
+    if (!status && !(row[0] > (double)(d - 1))) status = KL_PARAMETER_BELOW_DIMENSION;
+    if (status) return status;
+    status = kl_check_triangle(row + 1, d, where);
+    if (status) *where += 1;
+    return status;
+}
+
+/* y a^2/(x b^2) - 1, x = (n_q - k)/2, y = (n_p - k)/2: with e = (a - b)/b it is ((y - x) + y e (2 + e))/x, a sum that
+ * nearly cancels for rows of one mean. So the products are formed exactly, as sums of two doubles. */
+typedef struct { double high, low; } twofold;
+
+static twofold product(twofold a, double b)
+{
+    const double high = a.high * b;
+    return (twofold){high, fma(a.high, b, -high) + a.low * b};
+}
+
+static twofold square(double a) { return product((twofold){a, 0}, a); }
+
+static double mean_gap(double nq, double np, int64_t k, double a, double b)
+{
+    const double r = a / b, y = np - (double)k, x = nq - (double)k;
+    if (!(r > 0.5 && r < 2 && y < 4 * x && x < 4 * y)) return y / x * r * r - 1;
+    int e;
+    b = frexp(b, &e), a = ldexp(a, -e);
+    const twofold left = product(square(a), y), right = product(square(b), x);
+    const twofold left_low = product(square(a), kl_sum_error(np, -(double)k, y));
+    const twofold right_low = product(square(b), kl_sum_error(nq, -(double)k, x));
+    return ((left.high - right.high) + (left.low - right.low) + (left_low.high - right_low.high)) / right.high;
+}
+
+/* The sum over k without the off-diagonal part. */
+static double diagonal_terms(double np, double nq, const double *Lp, const double *Lq, int64_t d)
+{
+    kl_total sum = {0, 0};
+    for (int64_t k = 0; k < d; k++) {
+        const double a = kl_row_of(Lp, k)[k], b = kl_row_of(Lq, k)[k];
+        const double x = 0.5 * (nq - (double)k), y = 0.5 * (np - (double)k), t = mean_gap(nq, np, k, a, b);
+        const double log_t = kl_log_quotient(y, x) + 2 * kl_log_quotient(a, b);
+        kl_total_add(&sum, x * (kl_is_near(t) ? kl_psi_near(t) : t - log_t));
+        kl_total_add(&sum, 0.5 * (double)k * kl_psi_square(a - b, a, b));
+        kl_total_add(&sum, kl_bregman_h(0.5 * (nq - np), x, y));
+    }
+    return kl_total_value(sum);
+}
+
+static double off_diagonal2(const double *E, int64_t d)
+{
+    kl_total sum = {0, 0};
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j < i; j++) kl_total_add(&sum, kl_row_of(E, i)[j] * kl_row_of(E, i)[j]);
+    return kl_total_value(sum);
+}
+
+static double direct(const double *p, const double *q, int64_t K, double *scratch)
+{
+    const int64_t d = dimension(K);
+    double *E = scratch, *scale = scratch + kl_triangle(d);
+    for (int64_t k = 0; k < d; k++) scale[k] = kl_row_of(p + 1, k)[k] / kl_row_of(q + 1, k)[k];
+    kl_triangle_ratio(q + 1, p + 1, scale, d, E); /* off the diagonal, M: a change of scale alone leaves 0 there */
+    const double value = diagonal_terms(p[0], q[0], p + 1, q + 1, d) + 0.5 * p[0] * off_diagonal2(E, d);
+    return value == value ? kl_settled(value, p, q, K) : INFINITY;
+}
+
+static double entropy(const double *row, int64_t K, double *scratch)
+{
+    const int64_t d = dimension(K);
+    const double n = row[0], D = (double)d;
+    double log_det = 0, log_norm = 0.25 * D * (D - 1) * log(KL_PI_F64), digammas = 0;
+    KL_UNUSED(scratch);
+    for (int64_t k = 0; k < d; k++) {
+        log_det += log(kl_row_of(row + 1, k)[k]);
+        log_norm += kl_log_gamma(0.5 * (n - (double)k));
+        digammas += kl_digamma(0.5 * (n - (double)k));
+    }
+    return (D + 1) * (log_det + 0.5 * D * KL_LN2_F64) + log_norm + 0.5 * n * D - 0.5 * (n - D - 1) * digammas;
+}
+
+static int64_t width(int64_t K) { return K; }
+static int64_t scratch_size(int64_t K) { return 2 * K + dimension(K); }
+static int64_t sums_size(int64_t K) { return K; }
+
+/* Sums: of n relative to the first, of the means n V. */
+static void accumulate(const double *row, const double *first, int64_t K, double *sums)
+{
+    sums[0] += row[0] - first[0];
+    kl_add_gram(sums + 1, row + 1, row[0], dimension(K));
+}
+
+static void finish(double *sums, double n, const double *first, int64_t K, double *center)
+{
+    const int64_t d = dimension(K);
+    const double df = first[0] + sums[0] / n;
+    for (int64_t k = 1; k < K; k++) center[k] = sums[k] / n / df;
+    const int usable = df > (double)(d - 1) && kl_cholesky(center + 1, d);
+    if (!usable)
+        for (int64_t k = 1; k < K; k++) center[k] = first[k];
+    center[0] = usable ? df : first[0];
+}
+
+/* ---- features ------------------------------------------------------------------------------------------------------ */
+
+/* The standard deviation of log|X| - tr X, about. */
+static double log_scale(double n, int64_t d)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < d; k++)
+        sum += kl_h_curvature(0.5 * (n - (double)k)) + 2 * (double)k / (n - (double)k) / n;
+    return sqrt(sum + (double)d * (double)(d - 1) / n / n);
+}
+
+/* sum_k of the gaps between n and c of digamma((n - k)/2) - log n, each part of the sign of n - c. */
+static double digamma_part(double n, double c, int64_t d)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < d; k++) {
+        const double z = n - (double)k, w = c - (double)k, ratio = (double)k * ((n - c) / w / n);
+        sum += kl_h_slope_gap(0.5 * (n - c), 0.5 * z, 0.5 * w);
+        sum += kl_is_near(ratio) ? log1p(ratio) : kl_log_quotient(z, w) - kl_log_quotient(n, c);
+    }
+    return sum;
+}
+
+static kl_feature_row mean(const double *row, const double *c, int64_t K, double *x, double *scratch)
+{
+    const int64_t d = dimension(K), n = kl_triangle(d);
+    double *F = scratch, *error = F + n, *partial = error + n;
+    const double D = (double)d, s = row[0] / c[0], gap = (row[0] - c[0]) / c[0], weight = sqrt(c[0]);
+    kl_triangle_ratio_error(c + 1, row + 1, d, F, error, partial);
+    kl_gram_less_one(F, d, x + 1);
+    double divergence = 0, off2 = off_diagonal2(F, d); /* tr m - d - log|m| */
+    for (int64_t i = 0; i < d; i++) {
+        const double a = kl_row_of(row + 1, i)[i], b = kl_row_of(c + 1, i)[i];
+        const double t = mean_gap(c[0], row[0], 0, a, b);
+        divergence += kl_is_near(t) ? kl_psi_near(t) : t - kl_log_quotient(row[0], c[0]) - 2 * kl_log_quotient(a, b);
+        for (int64_t j = 0; j < i; j++) x[1 + i * (i + 1) / 2 + j] *= s * weight;
+        x[1 + i * (i + 1) / 2 + i] = (s * x[1 + i * (i + 1) / 2 + i] + gap) * weight / sqrt(2);
+    }
+    divergence += s * off2;
+    const double digammas = digamma_part(row[0], c[0], d), scale = log_scale(c[0], d);
+    const double magnitude = (3 * fabs(digammas) + (D + 3) / 4 * divergence) / scale;
+    x[0] = (digammas - divergence) / scale;
+    const double f = sqrt(kl_norm2(F, n)), ef = sqrt(kl_norm2(error, n));
+    const double rounding = 2 * (1 + f) * ef + (D + 3) * f * f + 8 * f;
+    const double norm = sqrt(kl_norm2(x + 1, n)) + weight * (s * rounding + 4 * sqrt(D) * fabs(gap)) / 16;
+    const double offset = diagonal_terms(row[0], c[0], row + 1, c + 1, d) + 0.5 * row[0] * off2;
+    const kl_feature_row out = {offset, 2 * offset + row[0] * f * ef / 32, magnitude * magnitude + norm * norm};
+    return kl_settled_features(out, x, K);
+}
+
+static kl_feature_row natural(const double *row, const double *c, int64_t K, double *y, double *scratch)
+{
+    const int64_t d = dimension(K), n = kl_triangle(d);
+    double *G = scratch, *error = G + n, *partial = error + n;
+    const double D = (double)d, gap = (row[0] - c[0]) / c[0], weight = sqrt(c[0]);
+    kl_triangle_ratio_error(row + 1, c + 1, d, G, error, partial);
+    kl_outer_less_one(G, d, y + 1);
+    for (int64_t i = 0; i < d; i++) {
+        for (int64_t j = 0; j < i; j++) y[1 + i * (i + 1) / 2 + j] *= -weight;
+        y[1 + i * (i + 1) / 2 + i] = (gap - y[1 + i * (i + 1) / 2 + i]) * weight / sqrt(2);
+    }
+    y[0] = 0.5 * (row[0] - c[0]) * log_scale(c[0], d);
+    const double f = sqrt(kl_norm2(G, n)), ef = sqrt(kl_norm2(error, n));
+    const double rounding = 2 * (1 + f) * ef + (D + 3) * f * f + 8 * f;
+    const double norm = sqrt(kl_norm2(y + 1, n)) + weight * (rounding + 4 * sqrt(D) * fabs(gap)) / 16;
+    const double offset = diagonal_terms(c[0], row[0], c + 1, row + 1, d) + 0.5 * c[0] * off_diagonal2(G, d);
+    return kl_settled_features((kl_feature_row){offset, 2 * offset + c[0] * f * ef / 32, y[0] * y[0] + norm * norm}, y, K);
+}
+
+const kl_family kl_wishart = {"wishart", check, direct, entropy, width, scratch_size, sums_size, accumulate, finish, mean,
+                              natural};

@@ -1,0 +1,118 @@
+"""The C families in a shared library of their own, called row by row through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+SOURCES = Path(__file__).parents[1] / "src_c" / "families"
+FLAGS = ["-std=c11", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall",
+         "-Wextra", "-Werror"]  # those of setup.py
+POINTER = ctypes.POINTER(ctypes.c_double)
+I64 = ctypes.c_int64
+
+
+class FeatureRow(ctypes.Structure):
+    _fields_ = [("offset", ctypes.c_double), ("spread", ctypes.c_double), ("norm2", ctypes.c_double)]
+
+
+ROW = ctypes.CFUNCTYPE(FeatureRow, POINTER, POINTER, I64, POINTER, POINTER)
+SIZE = ctypes.CFUNCTYPE(I64, I64)
+
+
+class Table(ctypes.Structure):
+    """kl_family of families.h."""
+
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("check", ctypes.CFUNCTYPE(ctypes.c_int32, POINTER, I64, ctypes.POINTER(I64))),
+        ("direct", ctypes.CFUNCTYPE(ctypes.c_double, POINTER, POINTER, I64, POINTER)),
+        ("entropy", ctypes.CFUNCTYPE(ctypes.c_double, POINTER, I64, POINTER)),
+        ("width", SIZE), ("scratch", SIZE), ("sums", SIZE),
+        ("accumulate", ctypes.CFUNCTYPE(None, POINTER, POINTER, I64, POINTER)),
+        ("finish", ctypes.CFUNCTYPE(None, POINTER, ctypes.c_double, POINTER, I64, POINTER)),
+        ("mean", ROW), ("natural", ROW),
+    ]
+
+
+def compiler() -> str | None:
+    return next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+
+
+def build(folder: Path) -> Path:
+    """Compiles the library into `folder`."""
+    target = folder / "families.so"
+    subprocess.run([compiler(), *FLAGS, *map(str, sorted(SOURCES.glob("*.c"))), "-o", str(target), "-lm"], check=True)
+    return target
+
+
+class Families:
+    """families[name]: one CFamily."""
+
+    def __init__(self, path: Path):
+        self.library = ctypes.CDLL(str(path))
+        self.library.kl_family_at.restype = ctypes.POINTER(Table)
+        self.tables = {}
+        for number in range(self.library.kl_family_count()):
+            table = self.library.kl_family_at(number)
+            self.tables[table.contents.name.decode()] = CFamily(table.contents)
+
+    def __getitem__(self, name) -> CFamily:
+        return self.tables[name]
+
+
+class CFamily:
+    """One family; rows are float64 arrays of K parameters."""
+
+    def __init__(self, table: Table):
+        self.table = table
+        self.name = table.name.decode()
+
+    @cache
+    def scratch(self, K: int):
+        return np.full(self.table.scratch(K) + 1, np.nan)
+
+    def width(self, K: int) -> int:
+        return self.table.width(K)
+
+    def check(self, row) -> tuple[int, int]:
+        where = I64(-1)
+        return self.table.check(address(row), len(row), ctypes.byref(where)), where.value
+
+    def kl(self, p, q) -> float:
+        return self.table.direct(address(p), address(q), len(p), address(self.scratch(len(p))))
+
+    @property
+    def has_entropy(self) -> bool:
+        return bool(self.table.entropy)
+
+    def entropy(self, p) -> float:
+        return self.table.entropy(address(p), len(p), address(self.scratch(len(p))))
+
+    def center(self, rows) -> np.ndarray:
+        K = rows.shape[1]
+        sums, center = np.zeros(self.table.sums(K)), np.full(K, np.nan)
+        for row in rows:
+            self.table.accumulate(address(row), address(rows[0]), K, address(sums))
+        self.table.finish(address(sums), float(len(rows)), address(rows[0]), K, address(center))
+        return center
+
+    def features(self, role: str, rows, center):
+        """Features (n, width) and the numbers offset, spread, norm2 (n, 3)."""
+        K = rows.shape[1]
+        out, numbers = np.full((len(rows), self.width(K)), np.nan), np.empty((len(rows), 3))
+        function = getattr(self.table, role)
+        for i, row in enumerate(rows):
+            one = function(address(row), address(center), K, address(out[i]), address(self.scratch(K)))
+            numbers[i] = one.offset, one.spread, one.norm2
+        return out, numbers
+
+
+def address(array: np.ndarray):
+    assert array.dtype == np.float64 and array.flags.c_contiguous
+    return array.ctypes.data_as(POINTER)
