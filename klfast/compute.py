@@ -9,7 +9,7 @@ import numpy as np
 from . import _engine, divergences, plan, rows
 from .arguments import base_factor, checked_out
 from .distributions import as_distribution
-from .encoding import check_bins, refusal
+from .encoding import check_match, refused
 from .index import Index
 
 
@@ -52,7 +52,7 @@ def rowwise(P, Q, divergence="kl", *, axis=-1, base=None, out=None, n_jobs=None)
     d = divergences.find(divergence)
     form = d.form if base is None else d.form_in(base_factor(base, d))
     threads = plan.n_threads(n_jobs)
-    p, q, pv, qv, shape = _broadcast(P, Q, axis)
+    p, q, pv, qv, shape = _broadcast(P, Q, d, axis)
     result_type = np.float32 if p.single and q.single else np.float64
     out = checked_out(out, shape, result_type)
     values = np.empty(math.prod(shape))
@@ -63,11 +63,11 @@ def rowwise(P, Q, divergence="kl", *, axis=-1, base=None, out=None, n_jobs=None)
     return out if out.ndim else out[()]
 
 
-def _broadcast(P, Q, axis):
+def _broadcast(P, Q, divergence, axis):
     """Both sides as distributions, their values with the bins last and broadcast, and the shape of the answer."""
     p, q = as_distribution(P), as_distribution(Q)
     pv, qv = rows.bins_last(p, axis, "P"), rows.bins_last(q, axis, "Q")
-    check_bins(pv.shape[-1], qv.shape[-1])
+    check_match(p, q, divergence, pv.shape[-1], qv.shape[-1])
     try:
         shape = np.broadcast_shapes(pv.shape[:-1], qv.shape[:-1])
     except ValueError:
@@ -120,8 +120,7 @@ def entropy(P, *, axis=-1, base=None, n_jobs=None):
     threads = plan.worth(threads, math.prod(matrix.shape))
     norms, _, stats = _engine.scan(matrix, p.sum_tolerance, threads)
     if stats.refused:
-        status, row, value = stats.refused
-        raise refusal(p, matrix, "P", status, row, value, rows.place(row, shape))
+        raise refused(p, matrix, "P", stats, rows.place(stats.refused[1], shape))
     result = _engine.entropy(matrix, norms, threads) * factor
     return result.reshape(shape).astype(np.float32 if p.single else np.float64)[()]
 
@@ -364,5 +363,5 @@ def _index_and_rows(P, Q, divergence, n_jobs):
         return Index(P, divergence, n_jobs=n_jobs, _name="P"), None
     p, q = as_distribution(P), as_distribution(Q)
     if len(p.shape) == 2 and len(q.shape) == 2:
-        check_bins(p.shape[1], q.shape[1])
+        check_match(p, q, divergences.find(divergence), p.shape[1], q.shape[1])
     return Index(q, divergence, n_jobs=n_jobs), p

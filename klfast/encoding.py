@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _engine, plan
 from .distributions import Categorical
+from .divergences import Divergence
 
 # Below this many columns the direct kernel handles equal pairs as cheaply as a table of classes.
 CLASSES_FROM = 64
@@ -59,9 +60,18 @@ class Operand:
                        self.single, self.threads)
 
 
+def refused(dist, rows: _engine.Rows, name: str, stats: _engine.Stats, place: str | None = None) -> ValueError:
+    """The error for the first row that a check refused."""
+    status, row, value = stats.refused
+    return dist.refusal(rows, name, status, row, value, place or f"row {row}")
+
+
 def check(dist: Categorical, name: str, threads: int, measure: bool = False) -> Operand:
     """Check every row of a matrix of distributions, or with `measure` of nonnegative measures; ValueError names the
     first bad place."""
+    if len(dist.shape) != 2 and dist.domain == _engine.FAMILY:
+        raise ValueError(f"{name} must have one batch dimension, one distribution a row; {dist.name} has batch_shape "
+                         f"{dist.batch_shape}")
     if len(dist.shape) != 2:
         hint = "; a single distribution is x[None, :]" if len(dist.shape) == 1 else ""
         raise ValueError(f"{name} must be 2-d, one distribution a row; got shape {dist.shape}{hint}")
@@ -71,7 +81,7 @@ def check(dist: Categorical, name: str, threads: int, measure: bool = False) -> 
     threads = plan.worth(threads, dist.shape[0] * dist.shape[1])
     norms, has_zeros, stats = _engine.scan(rows, -1.0 if measure else dist.sum_tolerance, threads)
     if stats.refused:
-        raise refusal(dist, rows, name, *stats.refused)
+        raise refused(dist, rows, name, stats)
     return Operand(rows, norms, has_zeros, dist.single, threads)
 
 
@@ -83,36 +93,19 @@ def as_measure(dist: Categorical, rows: _engine.Rows, name: str) -> _engine.Rows
     return rows.as_measure()
 
 
-def check_bins(p: int, q: int) -> None:
-    if p != q:
-        raise ValueError(f"P and Q must have the same number of bins; got {p} and {q}")
-
-
-def refusal(dist: Categorical, rows: _engine.Rows, name: str, status: int, row: int, value: float,
-            place: str | None = None) -> ValueError:
-    """The error for a refused row: what is wrong, where, what to do."""
-    place = place or f"row {row}"
-    logits = dist.domain == _engine.LOGITS
-    data = rows.read(row)
-    if status == _engine.ROW_EMPTY:
-        what = "every logit is -inf" if logits else "the row sums to 0"
-        return ValueError(f"{name}: {place} is empty ({what}); drop it" + ("" if logits else ", or smooth: "
-                          "klfast.Categorical(counts=..., smoothing=0.5)"))
-    if status == _engine.ROW_SUM and logits:
-        return ValueError(f"{name}: {place} of log_probs has probabilities that sum to exp({value:.6g}), not 1 "
-                          f"(tolerance {dist.sum_tolerance:g}); pass klfast.Categorical(logits=...) to normalise")
-    if status == _engine.ROW_SUM:
-        return ValueError(f"{name}: {place} sums to {value:.9g}, not 1 (tolerance {dist.sum_tolerance:g}); if these are "
-                          "counts or weights, pass klfast.Categorical(counts=...), which normalises")
-    test = {_engine.ROW_NAN: np.isnan, _engine.ROW_NEGATIVE: lambda x: x < 0,
-            _engine.ROW_INFINITE: np.isposinf if logits else np.isinf}[status]
-    where = np.flatnonzero(test(data))
-    if not where.size:
-        return ValueError(f"{name}: {place} is finite but its sum overflows float64; scale the row down")
-    k = int(where[0])
-    advice = {_engine.ROW_NAN: "replace or drop it", _engine.ROW_INFINITE: "replace or drop it",
-              _engine.ROW_NEGATIVE: "probabilities and counts are >= 0; log-weights go to klfast.Categorical(logits=...)"}
-    return ValueError(f"{name}: {place}, bin {k} is {data[k]:g}; {advice[status]}")
+def check_match(p, q, divergence: Divergence, p_bins: int, q_bins: int) -> None:
+    """Both sides can be compared, by this divergence; else ValueError."""
+    if _engine.FAMILY not in (p.domain, q.domain):
+        if p_bins != q_bins:
+            raise ValueError(f"P and Q must have the same number of bins; got {p_bins} and {q_bins}")
+        return
+    names = [x.name if x.domain == _engine.FAMILY else "Categorical" for x in (p, q)]
+    if getattr(p, "family", None) != getattr(q, "family", None):
+        raise ValueError(f"P is {names[0]} and Q is {names[1]}; both must be of one family")
+    if p_bins != q_bins:
+        raise ValueError(f"P and Q ({names[0]}) have different dimensions: {p_bins} and {q_bins} parameters")
+    if divergence.kind not in ("kl", "jeffreys") or divergence.adds_entropy or divergence.measure:
+        raise ValueError(f"{divergence.name} is not available for {names[0]}; kl, reverse_kl and jeffreys are")
 
 
 def center_of(operand: Operand, floor: float) -> _engine.Center:

@@ -8,7 +8,7 @@ from . import _engine, consumers, divergences, plan
 from .arguments import (base_factor, checked_axis, checked_k, checked_limit, checked_op, checked_radius, checked_rtol,
                         dense_out)
 from .distributions import as_distribution
-from .encoding import Operand, Reference, check, check_bins
+from .encoding import Operand, Reference, check, check_match
 
 
 class Index:
@@ -32,7 +32,9 @@ class Index:
     def __init__(self, Q, divergence="kl", *, n_jobs=None, _name="Q"):
         self.divergence = divergences.find(divergence)
         self.n_jobs = n_jobs
-        self._operand = check(as_distribution(Q), _name, plan.n_threads(n_jobs), self.divergence.measure)
+        self._given = q = as_distribution(Q)
+        check_match(q, q, self.divergence, q.shape[-1], q.shape[-1])
+        self._operand = check(q, _name, plan.n_threads(n_jobs), self.divergence.measure)
         role = _engine.MEAN if self.divergence.swapped else _engine.NATURAL
         self._reference = Reference(self._operand, role, self.divergence.form)
         self.info: dict[str, int] = {}
@@ -157,8 +159,9 @@ class Index:
         """The rows and the reference in one domain: weights that meet log-weights are read as logarithms."""
         if P is None:
             return self._operand, self._reference
-        left = check(as_distribution(P), "P", threads, self.divergence.measure)
-        check_bins(left.n_bins, self._operand.n_bins)
+        p = as_distribution(P)
+        left = check(p, "P", threads, self.divergence.measure)
+        check_match(p, self._given, self.divergence, left.n_bins, self._operand.n_bins)
         if left.rows.domain == _engine.LOGITS:
             return left, self._reference.as_logits
         if self._operand.rows.domain == _engine.LOGITS:

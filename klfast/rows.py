@@ -8,7 +8,7 @@ import numpy as np
 
 from . import _engine, consumers
 from .distributions import Categorical
-from .encoding import as_measure, refusal
+from .encoding import as_measure, refused
 
 
 def is_sparse(values) -> bool:
@@ -17,6 +17,8 @@ def is_sparse(values) -> bool:
 
 def bins_last(dist: Categorical, axis, name: str):
     values = dist.values
+    if dist.domain == _engine.FAMILY and axis != -1:
+        raise ValueError(f"axis: {name} is of a family, whose distributions are its batch; leave axis=-1")
     try:
         axis = np.lib.array_utils.normalize_axis_index(axis, values.ndim)
     except np.exceptions.AxisError:
@@ -56,8 +58,8 @@ def run(d, form, p, q, pv, qv, shape, out, threads, first=0):
             status, row, value = stats.refused
             second = status >= _engine.ROW_OF_Q
             is_q = second != d.swapped
-            raise refusal(q if is_q else p, Q if second else P, "Q" if is_q else "P",
-                          status - _engine.ROW_OF_Q * second, row, value, place(first + row, shape))
+            raise (q if is_q else p).refusal(Q if second else P, "Q" if is_q else "P",
+                                             status - _engine.ROW_OF_Q * second, row, value, place(first + row, shape))
 
     consumers.run_slabs(n, max(1, min(n, (1 << 20) // P.shape[1])), work, False)
 
@@ -68,13 +70,17 @@ def meet(d, p, q, p_values, q_values, place_of, threads):
     if d.measure:
         return as_measure(p, P, "P"), as_measure(q, Q, "Q"), [-1.0, -1.0]
     tolerances = [p.sum_tolerance, q.sum_tolerance]
+    if P.domain == _engine.FAMILY:
+        for rows, dist, name in ((P, p, "P"), (Q, q, "Q")):
+            stats = _engine.scan(rows, -1.0, threads)[2]
+            if stats.refused:
+                raise refused(dist, rows, name, stats, place_of(stats.refused[1]))
     if P.domain != Q.domain:  # weights meet log-weights: check the weights, then read their logarithms
         for rows, dist, name in ((P, p, "P"), (Q, q, "Q")):
             if rows.domain == _engine.PROBS:
                 stats = _engine.scan(rows, dist.sum_tolerance, threads)[2]
                 if stats.refused:
-                    status, row, value = stats.refused
-                    raise refusal(dist, rows, name, status, row, value, place_of(row))
+                    raise refused(dist, rows, name, stats, place_of(stats.refused[1]))
         tolerances = [-1.0 if r.domain == _engine.PROBS else t for r, t in zip((P, Q), tolerances)]
         P, Q = (r.as_logits() if r.domain == _engine.PROBS else r for r in (P, Q))
     return P, Q, tolerances

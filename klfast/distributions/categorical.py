@@ -92,14 +92,33 @@ class Categorical:
             return _engine.Rows(values, self.domain)
         return _engine.Rows(values, self.domain, prior.probs, prior.weight, prior.by_sum)
 
+    def refusal(self, rows: _engine.Rows, name: str, status: int, row: int, value: float, place: str) -> ValueError:
+        """The error for a refused row: what is wrong, where, what to do."""
+        logits = self.domain == _engine.LOGITS
+        data = rows.read(row)
+        if status == _engine.ROW_EMPTY:
+            what = "every logit is -inf" if logits else "the row sums to 0"
+            return ValueError(f"{name}: {place} is empty ({what}); drop it" + ("" if logits else ", or smooth: "
+                              "klfast.Categorical(counts=..., smoothing=0.5)"))
+        if status == _engine.ROW_SUM and logits:
+            return ValueError(f"{name}: {place} of log_probs has probabilities that sum to exp({value:.6g}), not 1 "
+                              f"(tolerance {self.sum_tolerance:g}); pass klfast.Categorical(logits=...) to normalise")
+        if status == _engine.ROW_SUM:
+            return ValueError(f"{name}: {place} sums to {value:.9g}, not 1 (tolerance {self.sum_tolerance:g}); if these are "
+                              "counts or weights, pass klfast.Categorical(counts=...), which normalises")
+        test = {_engine.ROW_NAN: np.isnan, _engine.ROW_NEGATIVE: lambda x: x < 0,
+                _engine.ROW_INFINITE: np.isposinf if logits else np.isinf}[status]
+        where = np.flatnonzero(test(data))
+        if not where.size:
+            return ValueError(f"{name}: {place} is finite but its sum overflows float64; scale the row down")
+        k = int(where[0])
+        advice = {_engine.ROW_NAN: "replace or drop it", _engine.ROW_INFINITE: "replace or drop it",
+                  _engine.ROW_NEGATIVE: "probabilities and counts are >= 0; log-weights go to klfast.Categorical(logits=...)"}
+        return ValueError(f"{name}: {place}, bin {k} is {data[k]:g}; {advice[status]}")
+
     def __repr__(self) -> str:
         smooth = "" if self.smoothing is None else f", smoothing={self.smoothing!r}"
         return f"Categorical({self.parameter}=<{self.dtype.name} array {self.shape}>{smooth})"
-
-
-def as_distribution(x) -> Categorical:
-    """x itself if it is a distribution, else Categorical(probs=x)."""
-    return x if isinstance(x, Categorical) else Categorical(probs=x)
 
 
 def as_values(x, name: str):

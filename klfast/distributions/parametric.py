@@ -1,0 +1,34 @@
+"""Distributions of a parametric family where rows of bins are expected: their parameters, as the engine reads them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import _engine
+
+
+class Parameters:
+    """The batch of a `Family` as rows of parameters, with the attributes of `Categorical` that the engine's callers use."""
+
+    domain = _engine.FAMILY
+    sum_tolerance = -1.0
+
+    def __init__(self, distribution):
+        self.name, self.family = type(distribution).__name__, distribution.family
+        self.batch_shape, self.single = distribution.batch_shape, distribution.single
+        matrix = distribution.parameters()
+        self.values = matrix.reshape(*self.batch_shape, matrix.shape[-1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def rows(self, values=None) -> _engine.Rows:
+        """The engine's view of a 2-d array of parameters (default: all, if 2-d)."""
+        values = self.values if values is None else values
+        return _engine.Rows(np.ascontiguousarray(values), self.domain, family=self.family)
+
+    def refusal(self, rows, name: str, status: int, row: int, value: float, place: str) -> ValueError:
+        """Parameters are checked when a family is made: this guards against arrays that were changed since."""
+        return ValueError(f"{name}: {place}, parameter {int(value % 1e9)} of {self.name} is not valid any more; "
+                          "were its arrays changed?")
