@@ -9,7 +9,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-COMMON = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition"]
+COMMON = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+          "-fno-semantic-interposition"]
 SANITIZE = os.environ.get("KLFAST_SANITIZE", "")  # e.g. "address,undefined": see the Makefile
 if SANITIZE:
     COMMON += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g", "-fno-sanitize-recover=undefined"]
@@ -26,7 +27,8 @@ ISA_FLAGS = {
 MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
 OPENMP = ["-Xpreprocessor", "-fopenmp"] if sys.platform == "darwin" else ["-fopenmp"]
 OPENMP_LINK = ["-lomp"] if sys.platform == "darwin" else ["-fopenmp"]
-SOURCES = sorted(str(path) for folder in ("engine", "dispatch", "families") for path in Path("src_c", folder).glob("*.c"))
+SOURCES = sorted(str(path) for folder in ("engine", "dispatch", "families")
+                 for path in Path("src_c", folder).glob("*.c"))
 HEADERS = sorted(map(str, Path("src_c").rglob("*.h")))
 
 
@@ -49,7 +51,8 @@ engine = Extension(
     ["klfast/_engine.pyx"],
     include_dirs=["src_c", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-    depends=["klfast/_pairing.pxi"] + HEADERS + [f"src_c/isa/{isa}.c" for isa in ISA_FLAGS.get(MACHINE, ["baseline"])] + SOURCES,
+    depends=["klfast/_pairing.pxi", *HEADERS, *SOURCES,
+             *(f"src_c/isa/{isa}.c" for isa in ISA_FLAGS.get(MACHINE, ["baseline"]))],
     extra_compile_args=["-O2", "-ffp-contract=off", *OPENMP] + ([f"-fsanitize={SANITIZE}", "-g"] if SANITIZE else []),
     extra_link_args=OPENMP_LINK + ([f"-fsanitize={SANITIZE}"] if SANITIZE else []),
 )

@@ -97,8 +97,8 @@ cdef extern from "klfast.h" nogil:
     int kl_isa_supported(int)
 
     void kl_family_scan(const kl_rows *, int64_t, int64_t, kl_stats *)
-    void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *, const kl_rows *, int64_t, int64_t,
-                           double *, double *, kl_stats *)
+    void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *, const kl_rows *, int64_t,
+                           int64_t, double *, double *, kl_stats *)
     void kl_family_entropy(const kl_kernels *, const kl_rows *, int64_t, int64_t, double *, double *)
     void kl_family_accumulate(const kl_kernels *, const kl_rows *, int64_t, int64_t, double *, double *)
     void kl_family_center(const kl_kernels *, const kl_rows *, double *, double *, double *)

@@ -203,9 +203,10 @@ cdef class Pairing:
         return values, columns
 
     def within(self, double radius, bint skip_self, int64_t begin, int64_t end, int64_t limit):
-        """(values, columns, counts of the rows) of the pairs up to `radius`, each row's by (value, column); None if there
-        are more than `limit`."""
-        cdef int64_t block = self.c.row_block, blocks = (end - begin + block - 1) // block, t, r, m = self.c.right.n_rows
+        """(values, columns, counts of the rows) of the pairs up to `radius`, each row's by (value, column); None if
+        there are more than `limit`."""
+        cdef int64_t block = self.c.row_block, blocks = (end - begin + block - 1) // block, t, r
+        cdef int64_t m = self.c.right.n_rows
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 1))
         cdef hits_of_block *found = <hits_of_block *>calloc(blocks, sizeof(hits_of_block))
         cdef int64_t[::1] totals = np.zeros(self.n_threads * 8, np.int64)  # a cache line a thread

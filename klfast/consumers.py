@@ -119,7 +119,8 @@ def reduce(pairing: _engine.Pairing, n: int, m: int, op: str, over_rows: bool, a
         result[at] = total
 
     def work(begin, end):
-        partial, rests = pairing.reduce(code, over_rows, begin, end, plan.REDUCE_ROWS, plan.REDUCE_COLUMNS, accept, start)
+        partial, rests = pairing.reduce(code, over_rows, begin, end, plan.REDUCE_ROWS, plan.REDUCE_COLUMNS, accept,
+                                        start)
         for values, rest in zip(partial, rests):
             take(slice(None) if over_rows else slice(begin, end), values, rest)
 

@@ -73,7 +73,8 @@ class Divergence:
 
     def form_in(self, unit: float) -> _engine.Form:
         """What the engine computes, values times `unit` (before the square root, where there is one)."""
-        return _engine.Form(self.kind, self.number, self.rest, self.finish, self.scale, self.factor * unit, self.adds_entropy)
+        return _engine.Form(self.kind, self.number, self.rest, self.finish, self.scale, self.factor * unit,
+                            self.adds_entropy)
 
 
 OUTSIDE = "p > 0 where q = 0"
@@ -268,7 +269,8 @@ def Alpha(alpha) -> Divergence:
     return Divergence(name, formula, parameter="alpha", symmetric=alpha == 0, logarithmic=False,
                       upper_bound=4 / (1 - alpha * alpha) if abs(alpha) < 1 else None,
                       infinite=OUTSIDE if s > 1 else "q > 0 where p = 0" if s < 0 else "",
-                      source="Amari, Differential-Geometrical Methods in Statistics (1985)", **_power(s, (1 + alpha) / 2))
+                      source="Amari, Differential-Geometrical Methods in Statistics (1985)",
+                      **_power(s, (1 + alpha) / 2))
 
 
 def Chernoff(alpha) -> Divergence:

@@ -66,7 +66,8 @@ class Index:
         classes = reference.classes_of(None if same else left)
         single = plan.product_in_single(single_out, rtol)
         pairing, blocks, first = self._pair(form, left, reference, classes, single, False, threads, dense=True)
-        consumers.dense(pairing, out, blocks.rows * threads, blocks.column_parts, first, plan.accept_factor(rtol), progress)
+        consumers.dense(pairing, out, blocks.rows * threads, blocks.column_parts, first, plan.accept_factor(rtol),
+                        progress)
         self.info = _info(pairing, n * m)
         return out
 
@@ -172,16 +173,19 @@ class Index:
         form = self.divergence.form
         pairing, blocks, first = self._pair(form, left, reference, (None, None), True, distinct, threads)
         m = pairing.right.rows.shape[0]
-        result = consumers.top(pairing, left.n, m, k, skip_self, blocks.rows * threads, blocks.column_parts, first, progress)
+        result = consumers.top(pairing, left.n, m, k, skip_self, blocks.rows * threads, blocks.column_parts, first,
+                               progress)
         self.info = _info(pairing, left.n * m)
         return result
 
     def _pair(self, form, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int,
               dense=False):
         """The pairing with the reference encoded, the blocks to walk it in, and the rows of the first slab."""
-        natural = left if self.divergence.swapped else reference.operand
-        zeros = natural.has_zeros if form.support != _engine.SUPPORT_EQUAL else left.has_zeros or reference.operand.has_zeros
-        columns = reference.columns(single, distinct, form.support != _engine.SUPPORT_FREE and zeros)
+        # Zeros matter on the side that may lack mass, or for symmetric rules on either.
+        sides = (left, reference.operand) if form.support == _engine.SUPPORT_EQUAL else (
+            left if self.divergence.swapped else reference.operand,)
+        supports = form.support != _engine.SUPPORT_FREE and any(side.has_zeros for side in sides)
+        columns = reference.columns(single, distinct, supports)
         m, c = columns.rows.shape[0], reference.certificate(single)
         products = plan.products(reference.width, form.shape == _engine.PRODUCT)
         threads = plan.worth(threads, left.n * (left.n_bins + m * products // plan.PRODUCTS_A_BIN))

@@ -166,8 +166,8 @@ class Blocks:
 
 
 # A tile's features and lists should stay in the second-level cache (1 MiB). Measured on Zen 4, float64, 4096 x 4096: a
-# screen is flat from 48 to 192 rows; a dense product of few bins is bound by its stores and 10% faster with 24 rows, whose
-# pages the first-level TLB holds; with 1024 bins it is 15% slower so, because the columns are read more often.
+# screen is flat from 48 to 192 rows; a dense product of few bins is bound by its stores and 10% faster with 24 rows,
+# whose pages the first-level TLB holds; with 1024 bins it is 15% slower so, because the columns are read more often.
 ROWS_A_BLOCK = 96
 COLUMNS_A_BLOCK = 512
 BLOCK_BYTES = 1 << 19

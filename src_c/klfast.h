@@ -216,7 +216,7 @@ double kl_careful(const kl_divergence *, int32_t domain, const double *p, const 
 void kl_contributions(const kl_divergence *, int32_t domain, const double *p, const double *q, int64_t K,
                       double *out);
 
-/* Families: what the kernels do for weights, row by row by the functions of the family. `scratch` as of kl_scratch_of. */
+/* Families: what the kernels do for weights, row by row by the functions of the family. `scratch`: kl_scratch_of. */
 void kl_family_scan(const kl_rows *, int64_t begin, int64_t end, kl_stats *);
 double kl_family_value(const kl_divergence *, const kl_family *, const double *p, const double *q, int64_t K,
                        double *scratch);
@@ -224,7 +224,8 @@ void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows 
                        int64_t end, double *out, double *scratch, kl_stats *);
 void kl_family_entropy(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *out, double *scratch);
 /* sums += the family's sums over rows [begin, end); then the centre (K parameters) of n rows from all sums. */
-void kl_family_accumulate(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *sums, double *scratch);
+void kl_family_accumulate(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *sums,
+                          double *scratch);
 void kl_family_center(const kl_kernels *, const kl_rows *, double *sums, double *center, double *scratch);
 /* As the encoders of the kernels; center->row holds the parameters. */
 kl_feature_row kl_family_features(const kl_divergence *, const kl_family *, int32_t role, const double *row,

@@ -104,8 +104,8 @@ class Categorical:
             return ValueError(f"{name}: {place} of log_probs has probabilities that sum to exp({value:.6g}), not 1 "
                               f"(tolerance {self.sum_tolerance:g}); pass klfast.Categorical(logits=...) to normalise")
         if status == _engine.ROW_SUM:
-            return ValueError(f"{name}: {place} sums to {value:.9g}, not 1 (tolerance {self.sum_tolerance:g}); if these are "
-                              "counts or weights, pass klfast.Categorical(counts=...), which normalises")
+            return ValueError(f"{name}: {place} sums to {value:.9g}, not 1 (tolerance {self.sum_tolerance:g}); if these "
+                              "are counts or weights, pass klfast.Categorical(counts=...), which normalises")
         test = {_engine.ROW_NAN: np.isnan, _engine.ROW_NEGATIVE: lambda x: x < 0,
                 _engine.ROW_INFINITE: np.isposinf if logits else np.isinf}[status]
         where = np.flatnonzero(test(data))
@@ -113,7 +113,8 @@ class Categorical:
             return ValueError(f"{name}: {place} is finite but its sum overflows float64; scale the row down")
         k = int(where[0])
         advice = {_engine.ROW_NAN: "replace or drop it", _engine.ROW_INFINITE: "replace or drop it",
-                  _engine.ROW_NEGATIVE: "probabilities and counts are >= 0; log-weights go to klfast.Categorical(logits=...)"}
+                  _engine.ROW_NEGATIVE: "probabilities and counts are >= 0; log-weights go to "
+                                        "klfast.Categorical(logits=...)"}
         return ValueError(f"{name}: {place}, bin {k} is {data[k]:g}; {advice[status]}")
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from .. import _engine
 
 
 class Parameters:
-    """The batch of a `Family` as rows of parameters, with the attributes of `Categorical` that the engine's callers use."""
+    """The batch of a `Family` as rows of parameters, with the attributes of `Categorical` that matter to the engine."""
 
     domain = _engine.FAMILY
     sum_tolerance = -1.0

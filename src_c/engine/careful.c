@@ -91,8 +91,8 @@ static pair pair_of_weights(int32_t domain, const double *p, const double *q, in
 
 #define HUGE_LOGIT 0x1p1000
 
-/* With delta = a - b, exact up to a shift, and x = delta - delta_r,  log(p/q) = x + log(sum p e^-x): every logarithm keeps
- * the relative accuracy of the largest |x|, however small that is. */
+/* With delta = a - b, exact up to a shift, and x = delta - delta_r,  log(p/q) = x + log(sum p e^-x): every logarithm
+ * keeps the relative accuracy of the largest |x|, however small that is. */
 static pair pair_of_logits(const double *a, const double *b, int64_t K)
 {
     pair s = {.domain = KL_LOGITS, .p = a, .q = b, .K = K, .r = largest(a, K)};

@@ -11,7 +11,8 @@ void kl_family_scan(const kl_rows *rows, int64_t begin, int64_t end, kl_stats *s
     for (int64_t i = begin; i < end; i++) {
         const int64_t at = rows->index ? rows->index[i] : i;
         int64_t where = 0;
-        const int32_t status = rows->family->check((const double *)(rows->data + at * rows->row_stride), rows->n_cols, &where);
+        const double *row = (const double *)(rows->data + at * rows->row_stride);
+        const int32_t status = rows->family->check(row, rows->n_cols, &where);
         if (!status || (stats->status && stats->status_row <= i)) continue;
         stats->status = KL_ROW_PARAMETER;
         stats->status_row = i;

@@ -46,8 +46,8 @@ int64_t kl_workspace_bytes(const kl_pairing *p, int64_t top_capacity)
 void kl_encode_left(const kl_pairing *p, kl_workspace *w, int64_t begin, int64_t end, kl_stats *stats)
 {
     kl_encode_args args = {
-        .divergence = p->divergence, .rows = p->left, .norms = p->left_norms, .center = p->center, .extra = p->left_extra,
-        .begin = begin, .end = end, .role = p->left_role, .single = p->single,
+        .divergence = p->divergence, .rows = p->left, .norms = p->left_norms, .center = p->center,
+        .extra = p->left_extra, .begin = begin, .end = end, .role = p->left_role, .single = p->single,
         .width = (int32_t)w->panel_rows, .norm_factor = p->norm_factor,
         .slack_factor = p->slack_factor, .slack_floor = p->slack_floor, .scratch = w->scratch,
         .features = w->features, .offset = w->offset, .norm = w->norm, .slack = w->slack,
@@ -95,8 +95,8 @@ double kl_exact_value(const kl_pairing *p, const kl_workspace *w, int64_t i, int
     const double *right = p->kernels->read(p->right, j, w->scratch + K);
     stats->recomputed++;
     if (p->left->family) {
-        const int mean = p->left_role == KL_MEAN;
-        return kl_family_value(p->divergence, p->left->family, mean ? left : right, mean ? right : left, K, w->scratch + 2 * K);
+        const double *first = p->left_role == KL_MEAN ? left : right, *second = first == left ? right : left;
+        return kl_family_value(p->divergence, p->left->family, first, second, K, w->scratch + 2 * K);
     }
     const kl_norm l = p->left_norms[i], r = p->right_norms[j];
     if (p->left_role == KL_MEAN) return extra + p->kernels->value(p->divergence, p->left->domain, left, l, right, r, K);

@@ -31,8 +31,8 @@ void kl_reduce_block(const kl_pairing *p, int32_t op, int32_t over_rows, double 
         const void *tile = kl_value_tile(p, &w, accept, begin, end - begin, col, cols, NULL, &stride, stats);
         for (int64_t i = 0; i < end - begin; i++)
             for (int64_t j = 0; j < cols; j++) {
-                const double x = p->single ? ((const float *)tile)[i * stride + j] : ((const double *)tile)[i * stride + j];
-                const int64_t at = over_rows ? col - col_begin + j : i;
+                const int64_t from = i * stride + j, at = over_rows ? col - col_begin + j : i;
+                const double x = p->single ? ((const float *)tile)[from] : ((const double *)tile)[from];
                 take(op, result + at, low + at, x);
             }
     }

@@ -174,7 +174,7 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
         candidates *c = list_of(&w, top->capacity, i);
         if (c->count > k) thin(c, k);
         settle(p, &w, c, begin + i, stats);
-        while (c->count && c->list[c->count - 1].exact == INFINITY) c->count--; /* some of them: filled in order below */
+        while (c->count && c->list[c->count - 1].exact == INFINITY) c->count--; /* not all of them: filled below */
         if (c->count < k) fill_infinite(c, k, begin + i, top->skip_self, col_begin, col_end);
         for (int64_t t = 0; t < k; t++) {
             values[i * k + t] = t < c->count ? c->list[t].exact : INFINITY;

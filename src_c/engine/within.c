@@ -12,7 +12,8 @@ void kl_within_begin(const kl_pairing *p, double radius, int64_t begin, int64_t 
     const double limit = kl_unfinished(p->divergence, radius) * (1 + 0x1p-40) + DBL_MIN; /* room for roundings */
     for (int64_t i = 0; i < (end - begin + w.panel_rows - 1) / w.panel_rows * w.panel_rows; i++) {
         const double threshold = i < end - begin ? limit : -INFINITY;
-        if (p->single) ((float *)w.threshold)[i] = threshold < FLT_MAX ? nextafterf((float)threshold, FLT_MAX) : FLT_MAX;
+        const float above = threshold < FLT_MAX ? nextafterf((float)threshold, FLT_MAX) : FLT_MAX;
+        if (p->single) ((float *)w.threshold)[i] = above;
         else ((double *)w.threshold)[i] = threshold < DBL_MAX ? threshold : DBL_MAX;
     }
 }

@@ -88,7 +88,8 @@ KL_INLINE double kl_direct_rows(const double *p, const double *q, double sp, dou
 static double kl_direct_probs(const double *p, kl_norm p_norm, const double *q, kl_norm q_norm, int64_t K)
 {
     const double sp = p_norm.a, sq = q_norm.a;
-    if (!(sp > 0x1p-400 && sp < 0x1p400 && sq > 0x1p-400 && sq < 0x1p400)) return kl_careful(&KL_ITSELF, KL_PROBS, p, q, K);
+    const int usual = sp > 0x1p-400 && sp < 0x1p400 && sq > 0x1p-400 && sq < 0x1p400;
+    if (!usual) return kl_careful(&KL_ITSELF, KL_PROBS, p, q, K);
     if (p_norm.b > KL_TINY && q_norm.b > KL_TINY && sq / sp > 0x1p-64) return kl_direct_rows(p, q, sp, sq, K, 1);
     return kl_direct_rows(p, q, sp, sq, K, 0);
 }

@@ -77,7 +77,8 @@ KL_INLINE void KL_NAME(kl_tile_sums)(int shape, const kl_product_args *args, con
                                      KL_NAME(kl_tile) *total)
 {
     const KL_T *weights = args->weights;
-    const KL_T factor = shape == KL_SUM_ABS ? (KL_T)-0.5 : shape == KL_SUM_TRIANGLE ? -1 : 1, number = (KL_T)args->number;
+    const KL_T factor = shape == KL_SUM_ABS ? (KL_T)-0.5 : shape == KL_SUM_TRIANGLE ? -1 : 1;
+    const KL_T number = (KL_T)args->number;
     for (int i = 0; i < KL_MR; i += 2) {
         KL_V all[2][2] = {{{0}, {0}}, {{0}, {0}}};
         for (int64_t begin = 0; begin < args->K; begin += KL_CHAIN) {

@@ -127,7 +127,8 @@ static kl_feature_row kl_features(int32_t domain, int32_t role, const double *ro
             const int64_t at = begin + (part ? whole : 0), bins = part ? (whole < n ? KL_LANES : 0) : whole;
             kl_feature_bins b = {row + at, center->row + at, center->probs + at, scale + at, out + at};
             if (part && bins)
-                b = (kl_feature_bins){kl_tail(row, at, K, empty, tails[0]), kl_tail(center->row, at, K, empty, tails[1]),
+                b = (kl_feature_bins){kl_tail(row, at, K, empty, tails[0]),
+                                      kl_tail(center->row, at, K, empty, tails[1]),
                                       kl_tail(center->probs, at, K, 0, tails[2]), kl_tail(scale, at, K, 0, tails[3]),
                                       tails[4]};
             if (!probs) kl_logit_bins(&s, b, bins, &pair, mean);

@@ -26,8 +26,8 @@ KL_INLINE vf64 kl_expm1_over(vf64x2 log, double s) /* (e^(s log) - 1) / s */
     return kl_select(near, close + kl_gamma_near(close), far) / s;
 }
 
-KL_INLINE void kl_power_features(double s, double t, int mean, const kl_bins *b, const double *probs, const double *scale,
-                                 const double *unscale, int64_t n, kl_feature_block *out)
+KL_INLINE void kl_power_features(double s, double t, int mean, const kl_bins *b, const double *probs,
+                                 const double *scale, const double *unscale, int64_t n, kl_feature_block *out)
 {
     for (int64_t k = 0; k < n; k += KL_W64) {
         vf64 row = kl_load_f64(b->p + k), c = kl_load_f64(b->q + k);
@@ -35,7 +35,8 @@ KL_INLINE void kl_power_features(double s, double t, int mean, const kl_bins *b,
         vi64 empty = row == 0, bare = c == 0;
         vf64 x, offset, spread;
         if (mean) {
-            x = kl_select(empty, kl_set_f64(-1 / s), kl_expm1_over(log, s)) * (kl_load_f64(probs + k) * kl_load_f64(scale + k));
+            vf64 root = kl_load_f64(probs + k) * kl_load_f64(scale + k);
+            x = kl_select(empty, kl_set_f64(-1 / s), kl_expm1_over(log, s)) * root;
             offset = spread = kl_power(row, c, kl_load_f64(b->g + k), log, s, t).term;
         } else {
             vf64 gone = t > 0 ? kl_set_f64(-1 / t) : (vf64){0};
@@ -70,7 +71,7 @@ KL_INLINE void kl_jeffreys_features(int mean, const kl_bins *b, const double *sc
 KL_INLINE void kl_ratio_features(const kl_divergence *f, int mean, const kl_bins *b, double up, int64_t n,
                                  kl_feature_block *out)
 {
-    const double w = f->number, share = mean ? (f->kind == KL_SKEW_JS ? w : 1 - w) : (f->kind == KL_SKEW_JS ? 1 - w : w);
+    const double w = f->number, share = mean == (f->kind == KL_SKEW_JS) ? w : 1 - w;
     const vf64 zero = {0};
     for (int64_t k = 0; k < n; k += KL_W64) {
         vf64 row = kl_load_f64(b->p + k), c = kl_load_f64(b->q + k), d = kl_load_f64(b->d + k);
@@ -124,7 +125,8 @@ static kl_feature_row kl_other_features(const kl_divergence *f, int32_t role, in
             scales[1][k] = k < n ? center->unscale[begin + k] : 0;
             scales[2][k] = k < n ? center->probs[begin + k] : 0;
         }
-        if (f->kind == KL_POWER) kl_power_features(f->number, f->rest, mean, &bins, scales[2], scales[0], scales[1], padded, &b);
+        if (f->kind == KL_POWER)
+            kl_power_features(f->number, f->rest, mean, &bins, scales[2], scales[0], scales[1], padded, &b);
         else if (twice) kl_jeffreys_features(mean, &bins, scales[0], scales[1], pair.up, padded, &b);
         else kl_ratio_features(f, mean, &bins, pair.up, padded, &b);
         kl_lanes o = kl_lanes_zero(), s = kl_lanes_zero();

@@ -118,8 +118,10 @@ static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *
             else out[first + r] = kl_value(f, P->domain, p[r], np[r], q[r], nq[r], K);
         }
         if (!f->adds_entropy) continue;
-        for (int64_t r = 0; r < n; r++)
-            out[first + r] += f->factor * (probs ? kl_entropy_probs(p[r], np[r], K) : kl_entropy_logits(p[r], np[r], K));
+        for (int64_t r = 0; r < n; r++) {
+            const double h = probs ? kl_entropy_probs(p[r], np[r], K) : kl_entropy_logits(p[r], np[r], K);
+            out[first + r] += f->factor * h;
+        }
     }
 }
 
@@ -159,9 +161,10 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
             if (rows->family)
                 f = kl_family_features(args->divergence, rows->family, args->role, row, args->center, K, features,
                                        family_scratch);
-            else f = args->divergence->kind == KL_KL
-              ? kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features)
-              : kl_other_features(args->divergence, args->role, rows->domain, row, args->norms[i], args->center, K, features);
+            else if (args->divergence->kind == KL_KL)
+                f = kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features);
+            else f = kl_other_features(args->divergence, args->role, rows->domain, row, args->norms[i], args->center, K,
+                                       features);
             if (args->extra) {
                 f.offset += args->extra[i];
                 f.spread += args->extra[i];
@@ -180,7 +183,7 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
             f.offset = INFINITY; /* padding is never a neighbour */
         }
         const int beyond = args->single && !(f.norm2 < 0x1p100 && (fabs(f.offset) < 0x1p100 || f.offset == INFINITY));
-        if (beyond) f = kl_lost_row(features, count); /* beyond float32: a bound of infinity must not meet such a value */
+        if (beyond) f = kl_lost_row(features, count); /* such a value must not meet a bound of infinity */
         double norm = sqrt(f.norm2) * (1 + 0x1p-40) * args->norm_factor;
         double slack = f.spread * args->slack_factor + args->slack_floor;
         if (args->single) {

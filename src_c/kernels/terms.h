@@ -34,7 +34,7 @@ KL_INLINE vf64 kl_g(vf64 p, vf64 m, vf64 d)
     return kl_select(p == 0, m, kl_term(p, d, kl_log_reduce(p, m, d)));
 }
 
-/* One vector of terms of the bins at k. `kind`, and POWER's two special numbers, are constants where this is inlined. */
+/* One vector of terms of the bins at k. `kind`, and POWER's special numbers, are constants where this is inlined. */
 KL_INLINE vf64 kl_term_of(int kind, double number, double rest, const kl_bins *b, int64_t k, vf64 *overlap)
 {
     vf64 p = kl_load_f64(b->p + k), q = kl_load_f64(b->q + k), d = kl_load_f64(b->d + k), g;

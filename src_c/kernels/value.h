@@ -29,7 +29,8 @@ KL_INLINE kl_sums kl_sum_terms(int kind, double number, double rest, const kl_pa
         kl_sum_add(&terms, &block);
         if (kind == KL_POWER) kl_sum_add(&overlaps, &overlap_block);
     }
-    return (kl_sums){kl_sum_total(&terms), kl_sum_total(&overlaps), kl_lanes_total(&differences), KL_BITS_F64(faint) != 0};
+    return (kl_sums){kl_sum_total(&terms), kl_sum_total(&overlaps), kl_lanes_total(&differences),
+                     KL_BITS_F64(faint) != 0};
 }
 
 static double kl_variation(const kl_pair *pair)
@@ -105,8 +106,9 @@ static double kl_general_value(const kl_divergence *f, int32_t domain, const dou
     double sum = s.terms / scale;
     if (domain != KL_MEASURE) sum -= 0.5 * kl_curvature(f->kind, f->number) * delta * delta;
     if (domain != KL_MEASURE ? !(sum >= KL_LEAST_VALUE) : !(sum > 0)) return kl_careful(f, domain, p, q, K);
-    if (s.faint && (f->kind == KL_JEFFREYS || (f->kind == KL_POWER && f->number > 1))) return kl_careful(f, domain, p, q, K);
-    if (sum == INFINITY) return kl_careful(f, domain, p, q, K); /* by an empty bin, or by overflow */
+    const int counts = f->kind == KL_JEFFREYS || (f->kind == KL_POWER && f->number > 1);
+    if ((s.faint && counts) || sum == INFINITY) /* infinite by an empty bin, or by overflow */
+        return kl_careful(f, domain, p, q, K);
     if (f->finish == KL_LOG && f->scale < 0 && -f->scale * sum > 0.5) { /* far apart: from the overlap itself */
         const double overlap = s.overlap / scale;
         return overlap > 0x1p-900 ? f->factor * log(overlap) : kl_careful(f, domain, p, q, K);
