@@ -11,6 +11,8 @@ from fnmatch import fnmatch
 
 import numpy as np
 
+from .forms import MEASURES
+
 QUICK = 16  # `--quick` divides the number of rows and of columns by this
 
 
@@ -24,6 +26,8 @@ class Inputs:
     k: int
     divergence: str
     threads: int
+    radius: float = 0.0
+    op: str = ""
 
     def head(self, rows: int) -> Inputs:
         """The question for the first `rows` rows of P (of both operands, if they go row by row)."""
@@ -63,10 +67,13 @@ class Case:
     dtype: str = "float64"
     k: int = 0
     divergence: str = "kl"
+    radius: float = 0.0
+    op: str = ""  # of `reduce`; in the memory cases the call
     rivals: tuple[Rival, ...] = ()
     targets: tuple[Target, ...] = ()
     data: str = "dirichlet"
     tolerance: float = 1e-9  # of the check against a float64 reference
+    in_readme: bool = True  # results.md has every case, the README's table those that its promises are about
 
     def quick(self) -> Case:
         """The same case on 1/QUICK of the rows and columns: shows that it runs, not how fast."""
@@ -79,7 +86,7 @@ class Case:
     def inputs(self, threads: int, seed: int = 1) -> Inputs:
         """Fresh random (or real) operands of this case."""
         P, Q = DATA[self.data](self, np.random.default_rng(seed))
-        return Inputs(self.question, P, Q, self.k, self.divergence, threads)
+        return Inputs(self.question, P, Q, self.k, self.divergence, threads, self.radius, self.op)
 
 
 # ---- data ---------------------------------------------------------------------------------------------------
@@ -109,6 +116,24 @@ def _logits_pair(case: Case, rng):
     return p, q
 
 
+def _positive_pair(case: Case, rng):
+    """Rows of positive numbers with sums of their own, as spectra have: for measures."""
+    return tuple(np.maximum(rng.standard_gamma(4.0, (n, case.bins)), 1e-3).astype(case.dtype) for n in (case.n, case.m))
+
+
+def _clusters_pair(case: Case, rng):
+    """Smoothed histograms of 256 counts from 200 rows a cluster, as patches or documents of one kind resemble."""
+    centres = rng.dirichlet(np.full(case.bins, 0.5), max(1, case.m // 200))
+
+    def rows(n):
+        members = centres[rng.integers(len(centres), size=n)]
+        weights = rng.standard_gamma(100 * members + 1e-3)
+        counts = rng.poisson(256 * weights / weights.sum(axis=1, keepdims=True)) + 0.5
+        return (counts / counts.sum(axis=1, keepdims=True)).astype(case.dtype)
+
+    return rows(case.n), rows(case.m)
+
+
 def _patches(case: Case, rng):
     """Colour histograms of the patches of two photographs: counts, with many equal rows."""
     from klfast.demo import load_patches
@@ -118,7 +143,8 @@ def _patches(case: Case, rng):
     return counts, counts
 
 
-DATA: dict[str, Callable] = {"dirichlet": _dirichlet_pair, "logits": _logits_pair, "patches": _patches}
+DATA: dict[str, Callable] = {"dirichlet": _dirichlet_pair, "logits": _logits_pair, "patches": _patches,
+                             "positive": _positive_pair, "clusters": _clusters_pair}
 
 
 # ---- the table ----------------------------------------------------------------------------------------------
@@ -174,6 +200,54 @@ def _few(m: int) -> list[Case]:
     ]
 
 
+# All pairs of every other divergence, the peers that have it beside it. By rows of P: the slow ones answer for a part.
+PRODUCT = (Rival("expert NumPy"),)
+BY_ROW = Rival("NumPy, row by row", 128)
+JS_PEERS = (BY_ROW, Rival("scipy cdist", 64), Rival("NumKong", 256), Rival("SimSIMD", 256), Rival("FAISS, f32", 64))
+DIVERGENCE_RIVALS = {
+    "reverse_kl": PRODUCT,
+    "cross_entropy": PRODUCT,
+    "generalized_kl": PRODUCT,
+    "jeffreys": PRODUCT,
+    "js": JS_PEERS,
+    "js_distance": JS_PEERS[1:-1],
+    "bhattacharyya": PRODUCT,
+    "squared_hellinger": PRODUCT,
+    "hellinger": (*PRODUCT, Rival("torch cdist")),
+    "chi2": PRODUCT,
+    "neyman_chi2": PRODUCT,
+    "total_variation": (Rival("scipy cdist"), Rival("torch cdist"), Rival("FAISS, f32")),
+    "triangular": (BY_ROW, Rival("scikit-learn additive_chi2", 256)),
+    "itakura_saito": PRODUCT,
+    "renyi:2": PRODUCT,
+    "tsallis:0.5": PRODUCT,
+    "alpha:0.5": PRODUCT,
+    "chernoff:0.3": PRODUCT,
+    "skew_kl:0.9": (BY_ROW,),
+    "skew_js:0.3": (BY_ROW,),
+}
+
+
+def _divergence(name: str, rivals: tuple[Rival, ...]) -> Case:
+    n, bins = 2048, 64
+    data = "positive" if name in MEASURES else "dirichlet"
+    return Case(f"divergences-{name.replace(':', '-')}", f"pairwise {name}, f64, {n}×{n}, K = {bins}", "pairwise", n, n,
+                bins, divergence=name, rivals=rivals, data=data, tolerance=1e-11, in_readme=False)
+
+
+def _radius(divergence: str, radius: float, rivals: tuple[Rival, ...]) -> Case:
+    n = 20_000
+    return Case(f"radius-{divergence}", f"all within a radius, {divergence}, {n:,} × {n:,}, K = 64 (about 20 a row)",
+                "radius", n, n, 64, divergence=divergence, radius=radius, data="clusters", rivals=rivals)
+
+
+def _reduce(op: str, divergence: str, rivals: tuple[Rival, ...]) -> Case:
+    n = 20_000
+    title = f"{op} of each row, {divergence}, {n:,} × {n:,}, K = 64"
+    return Case(f"reduce-{op}-{divergence}", title, "reduce", n, n, 64, divergence=divergence, op=op,
+                rivals=rivals, tolerance=1e-11)
+
+
 def _jensen_shannon(dtype: str, factor: float) -> Case:
     short = "f64" if dtype == "float64" else "f32"
     return Case(f"js-{short}", f"pairwise Jensen–Shannon, {short}, 1024×1024, K = 128", "pairwise", 1024, 1024, 128,
@@ -205,12 +279,27 @@ LOGITS = [
 ]
 FEW = [*_few(16), *_few(1000)]
 JENSEN_SHANNON = [_jensen_shannon("float32", 5), _jensen_shannon("float64", 3)]
+DIVERGENCES = [_divergence(name, rivals) for name, rivals in DIVERGENCE_RIVALS.items()]
+RADIUS = [
+    _radius("kl", 0.31, (Rival("expert NumPy, radius", 2500),)),
+    _radius("hellinger", 0.27, (Rival("expert NumPy, radius", 2500), Rival("scikit-learn NearestNeighbors"),
+                               Rival("FAISS IndexFlatL2, f32"))),
+]
+REDUCE = [
+    _reduce("mean", "kl", (Rival("expert NumPy, reduced", 2500), Rival("NumPy, mean of log Q"))),
+    _reduce("max", "kl", (Rival("expert NumPy, reduced", 2500),)),
+]
 SCALING = [_scaling(PAIRWISE[2]), _scaling(NEIGHBORS[0]), _scaling(ROWWISE)]
-# Measured in bytes, by memory.py: peak above inputs and answer.
-MEMORY = Case("memory-kneighbors", "peak memory of kneighbors, 20,000 × 200,000, K = 64", "memory", 20_000, 200_000,
-              64, k=10)
+def _memory(call: str, m: int) -> Case:
+    """Measured in bytes, by memory.py: peak above inputs and answer."""
+    return Case(f"memory-{call}", f"peak memory of {call}, 20,000 × {m:,}, K = 64", "memory", 20_000, m, 64, op=call)
 
-ALL = [*PAIRWISE, *NEIGHBORS, PATCHES, ROWWISE, *LOGITS, *JENSEN_SHANNON, *SCALING, MEMORY, *FEW]
+
+MEMORY = [_memory("kneighbors", 200_000), _memory("radius_neighbors", 20_000), _memory("reduce", 20_000),
+          _memory("pairwise_chunked", 20_000)]
+
+ALL = [*PAIRWISE, *NEIGHBORS, PATCHES, ROWWISE, *LOGITS, *JENSEN_SHANNON, *RADIUS, *REDUCE, *SCALING, *MEMORY, *FEW,
+       *DIVERGENCES]
 
 
 def select(patterns: str | None) -> list[Case]:

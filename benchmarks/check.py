@@ -78,7 +78,8 @@ def _reduced(x: Inputs, i: int) -> float:
 
 def _to_all(x: Inputs, i: int) -> np.ndarray:
     """Divergence of row i of P from every row of Q."""
-    prepared = smoothed if x.question == "self_neighbors" else np.float64 if x.divergence in forms.MEASURES else _normalised
+    prepared = np.float64 if x.divergence in forms.MEASURES else _normalised
+    prepared = smoothed if x.question == "self_neighbors" else prepared
     divergence = forms.reference(x.divergence)
     p = prepared(x.P[i : i + 1])
     out = np.empty(len(x.Q))

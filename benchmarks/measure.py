@@ -72,7 +72,7 @@ def measure(case: Case, threads: int, rounds: int) -> Result:
     if result.skipped:
         return result
     if case.question == "memory":
-        result.extra_bytes, result.allowed_bytes = memory.kneighbors(case.n, case.m, case.bins, case.k, threads)
+        result.extra_bytes, result.allowed_bytes = memory.measure(case.op, case.n, case.m, case.bins, threads)
         return result
     with peers.limit_threads(threads):
         calls = _prepare(case, case.inputs(threads), result)

@@ -280,8 +280,9 @@ PEERS = {
     "scikit-learn additive_chi2": Peer(peers_divergences.sklearn_chi2, module="sklearn"),
     "torch cdist": Peer(peers_divergences.torch_cdist, module="torch"),
     "FAISS, f32": Peer(peers_divergences.faiss_all_pairs, module="faiss"),
-    "NumPy, blocks": Peer(peers_blocks.numpy_blocks, peers_blocks.joined),
+    "expert NumPy, radius": Peer(peers_blocks.numpy_radius),
+    "expert NumPy, reduced": Peer(peers_blocks.numpy_reduce),
     "NumPy, mean of log Q": Peer(peers_blocks.mean_of_logarithms),
     "scikit-learn NearestNeighbors": Peer(peers_blocks.sklearn_radius, peers_blocks.from_sklearn, module="sklearn"),
-    "FAISS IndexFlatL2, f32": Peer(peers_blocks.faiss_range, peers_blocks.from_faiss, module="faiss"),
+    "FAISS IndexFlatL2, f32": Peer(peers_blocks.faiss_radius, peers_blocks.from_faiss, module="faiss"),
 }

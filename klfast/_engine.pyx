@@ -239,8 +239,11 @@ cdef class Stats:
 
 
 cdef double[:, ::1] scratch_for(int n_threads, int64_t size):
-    # A whole number of cache lines a thread, so that no two threads write to one.
-    return np.empty((n_threads, (size + 7) // 8 * 8 + 8))
+    # Whole cache lines, so that no two threads write to one and vectors do not straddle them.
+    cdef int64_t row = (size + 7) // 8 * 8 + 8
+    raw = np.empty(n_threads * row + 8)
+    start = -raw.__array_interface__["data"][0] % 64 // 8
+    return raw[start:start + n_threads * row].reshape(n_threads, row)
 
 
 cdef uint8_t[:, ::1] workspaces(int n_threads, int64_t size):

@@ -351,7 +351,7 @@ def contributions(P, Q, divergence="kl", *, axis=-1, base=None, n_jobs=None):
         raise ValueError(f"{d.name} has no nonnegative terms that vanish where p = q; take the contributions of 'kl'")
     unit = base_factor(base, d)
     threads = plan.n_threads(n_jobs)
-    p, q, pv, qv, shape = _broadcast(P, Q, axis)
+    p, q, pv, qv, shape = _broadcast(P, Q, d, axis)
     if not math.prod(shape) or rows.is_sparse(pv) or rows.is_sparse(qv):
         pv, qv = (v.toarray() if rows.is_sparse(v) else v for v in (pv, qv))
     terms = np.empty((math.prod(shape), pv.shape[-1]))

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 from clouds import LOGITS, NAMES, brute_force, categorical, operands, rows
+from clouds import exact as exact_values
+from named import ALL, FEW, MEASURES, takes
 
 import klfast as kl
 from klfast.reference import smallest
@@ -33,11 +35,61 @@ def test_equals_brute_force(isa, name, divergence):
 @pytest.mark.parametrize("divergence", ["kl", "reverse_kl", "cross_entropy"])
 @pytest.mark.parametrize("name", NAMES)
 def test_leaves_itself_out(isa, name, divergence):
-    Q = operands(name, 1, 90)[1]
+    m = 40 if name.startswith("wide") else 90
+    Q = operands(name, 1, m)[1]
     exact = brute_force(Q, Q, divergence)
     index = kl.Index(Q, divergence)
-    for k in (1, 10, 88, 89):
+    for k in (1, 10, m - 2, m - 1):
         assert_exact(index.kneighbors(None, k), exact, k, leave_out_self=True)
+
+
+# Under every ISA; the other clouds under the best alone.
+CLOUDS = ["dirichlet-0.05", "cloud-1e-4", "zero-ridden", "near-ties", "duplicates", "logits-masks"]
+OTHERS = [name for name in NAMES if name not in [*CLOUDS, "wide", "wide-with-empty-bins"]]
+
+
+def check_divergence(name, divergence):
+    P, Q = operands(name, 15, 90)
+    right, own = exact_values(name, 15, 90, divergence), brute_force(Q, Q, divergence)
+    index = kl.Index(Q, divergence)
+    for k in (1, 5, 90):
+        assert_exact(index.kneighbors(P, k), right, k)
+    assert_exact([x[:, None] for x in index.nearest(P)], right, 1)
+    for k in (1, 5, 89):
+        assert_exact(index.kneighbors(None, k), own, k, leave_out_self=True)
+
+
+@pytest.mark.parametrize("name, divergence", [(name, d) for name in CLOUDS for d in ALL if takes(d, name in LOGITS)])
+def test_every_divergence(isa, name, divergence):
+    check_divergence(name, divergence)
+
+
+@pytest.mark.parametrize("name, divergence", [(name, d) for name in OTHERS for d in ALL if takes(d, name in LOGITS)])
+def test_every_divergence_on_every_cloud(name, divergence):
+    check_divergence(name, divergence)
+
+
+@pytest.mark.parametrize("divergence", MEASURES)
+def test_measures_with_equal_and_proportional_rows(isa, divergence):
+    """Multiples of a row lie at different distances; copies of it, and rows of zeros, tie."""
+    base = np.array([[0.25, 0.5, 0.0, 0.25], [0, 0, 0, 0], [1.0, 3.0, 0, 2.0]])
+    Q = kl.Categorical(counts=np.concatenate([base * factor for factor in np.resize([1.0, 2.0, 0.5, 1.0, 3.7], 30)]))
+    P = kl.Categorical(counts=np.concatenate([base, 2 * base, [[1e-3, 1, 5, 0.1]]]))
+    for k in (1, 7, 90):
+        assert_exact(kl.kneighbors(P, Q, k, divergence), brute_force(P, Q, divergence), k)
+    assert_exact(kl.kneighbors(Q, k=40, divergence=divergence), brute_force(Q, Q, divergence), 40, leave_out_self=True)
+    if divergence == "generalized_kl":  # 2 p is nearer to 3 p than p is
+        values, columns = kl.nearest(kl.Categorical(counts=[[2.0, 2]]), kl.Categorical(counts=[[1.0, 1], [3, 3]]), divergence)
+        assert columns.tolist() == [1] and values[0] > 0
+
+
+@pytest.mark.parametrize("divergence", FEW)
+def test_many_references_of_every_shape(all_threads, isa, divergence):
+    """Several tiles of columns, split among threads and merged."""
+    P, Q = operands("dirichlet-0.05", 3, 1500)
+    right = brute_force(P, Q, divergence)
+    for k, n_jobs in ((1, 2), (60, 2), (60, 1)):
+        assert_exact(kl.kneighbors(P, Q, k, divergence, n_jobs=n_jobs), right, k)
 
 
 @pytest.mark.parametrize("name", ["dirichlet-1", "five-clouds-1e-2", "duplicates", "zero-ridden", "near-ties",
@@ -118,6 +170,15 @@ def test_narrow_types_give_float64_distances(isa, dtype, rng):
     assert_exact(kl.kneighbors(P, Q, 11), exact, 11)
 
 
+@pytest.mark.parametrize("divergence", FEW)
+def test_sparse_and_narrow_of_every_shape(rng, divergence):
+    p, q = (rng.integers(0, 5, (size, 12)) + np.eye(12, dtype=int)[0] for size in (10, 80))
+    right = brute_force(kl.Categorical(counts=p * 1.0), kl.Categorical(counts=q * 1.0), divergence)
+    for make in (lambda x: x.astype("float16"), lambda x: x.astype("uint8"), lambda x: scipy.sparse.csr_array(x * 1.0)):
+        P, Q = (kl.Categorical(counts=make(x)) for x in (p, q))
+        assert_exact(kl.kneighbors(P, Q, 11, divergence), right, 11)
+
+
 def mixed_brute_force(P, Q, divergence):
     return np.array([[float(kl.rowwise(categorical_row(P, i), categorical_row(Q, j), divergence))
                       for j in range(Q.shape[0])] for i in range(P.shape[0])])
@@ -127,7 +188,7 @@ def categorical_row(dist, i):
     return kl.Categorical(**{dist.parameter: dist.values[i]})
 
 
-@pytest.mark.parametrize("divergence", ["kl", "reverse_kl"])
+@pytest.mark.parametrize("divergence", ["kl", "reverse_kl", "js", "chi2", "hellinger", "skew_kl:0.5"])
 def test_mixed_operands(divergence):
     """Weights and log-weights meet; multiples among the weights are equal rows, their logarithms need not be."""
     logits = rows("logits-masks", 5, 60)

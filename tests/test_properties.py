@@ -31,9 +31,9 @@ def weights(draw, n=2, elements=WEIGHT, max_bins=20):
 
 
 @st.composite
-def log_weights(draw, n=2):
-    x = draw(matrix(n, draw(st.integers(1, 20)), LOGIT))
-    assume((x.max(axis=1) > -np.inf).all())
+def log_weights(draw, n=2, elements=LOGIT):
+    x = draw(matrix(n, draw(st.integers(1, 20)), elements))
+    x[x.max(axis=1) == -np.inf, 0] = 0.0  # a row needs a bin; to draw again would throw away most short rows
     return x
 
 
@@ -164,11 +164,10 @@ def test_rowwise_against_the_specification(x):
         assert abs(float((value - exact) / exact)) <= 2e-15
 
 
-@given(log_weights(), st.floats(-1e3, 1e3))
+@given(log_weights(elements=st.one_of(st.just(-np.inf), st.integers(-2000, 2000).map(lambda n: n / 64))),
+       st.integers(-1000, 1000))
 def test_logits_may_be_shifted(x, shift):
     """Exactly representable shifts change no distribution."""
-    assume((x[np.isfinite(x)] == np.round(x[np.isfinite(x)] * 64) / 64).all())
-    shift = np.round(shift)
     a, b = x
     value, moved = kl.rowwise(logits(a), logits(b)), kl.rowwise(logits(a + shift), logits(b))
     assert value == moved or abs(value - moved) <= 8e-15 * value

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from clouds import operands, rows
+from clouds import LOGITS, operands, rows
+from named import ALL, FEW, takes
 
 import klfast as kl
 from klfast import plan
@@ -16,7 +17,26 @@ FUNCTIONS = {
     "pairwise32": lambda P, Q, **n: [kl.pairwise(P, Q, dtype="float32", **n)],
     "reverse": lambda P, Q, **n: [kl.pairwise(P, Q, "reverse_kl", **n)],
     "kneighbors": lambda P, Q, **n: [*kl.kneighbors(P, Q, 7, **n), *kl.kneighbors(Q, k=3, **n)],
+    "radius": lambda P, Q, **n: csr(kl.radius_neighbors(P, Q, 1.0, **n)),
+    "reduce": lambda P, Q, **n: [kl.reduce(P, Q, op, axis=axis, **n) for op in ("sum", "max") for axis in (0, 1)],
 }
+
+
+def csr(x):
+    return [x.data, x.indices, x.indptr]
+
+
+def every_consumer(divergence):
+    """A function (P, Q, n_jobs) of what every consumer gives, as in FUNCTIONS."""
+    def call(P, Q, **n):
+        left = part(P, np.arange(min(P.shape[0], 40)))
+        terms = [] if divergence == "cross_entropy" else [kl.contributions(left, part(left, [0]), divergence, **n)]
+        return [kl.rowwise(P, _resized(Q, P.shape[0]), divergence, **n), kl.pairwise(P, Q, divergence, **n),
+                kl.pairwise(P, Q, divergence, dtype="float32", **n), *kl.kneighbors(P, Q, 7, divergence, **n),
+                *csr(kl.radius_neighbors(P, Q, 0.5, divergence, **n)), kl.reduce(P, Q, "sum", divergence, **n),
+                *kl.pairwise_chunked(left, Q, divergence, working_memory=0.01, **n), *terms]
+
+    return call
 
 
 def _resized(dist, n):
@@ -55,6 +75,17 @@ def test_isas_with_fma(each_isa, name, function):
         assert_same_bits(results[0], other)
 
 
+@pytest.mark.parametrize("name, divergence", [(name, d) for name in ("dirichlet-0.05", "zero-ridden", "logits-masks")
+                                              for d in ALL if takes(d, name in LOGITS)])
+def test_every_divergence(all_threads, each_isa, name, divergence):
+    """Threads, and ISAs with fused multiply-adds."""
+    P, Q = operands(name, 100, 150)
+    call = every_consumer(divergence)
+    results = [*each_isa(lambda: call(P, Q, n_jobs=1)).values(), call(P, Q, n_jobs=2)]
+    for other in results[1:]:
+        assert_same_bits(results[0], other)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_many_rows_make_one_centre(all_threads, each_isa, name):
     """More rows than one task of the centre's sum takes, for any number of threads and ISAs."""
@@ -62,6 +93,24 @@ def test_many_rows_make_one_centre(all_threads, each_isa, name):
     results = [*each_isa(lambda: kl.pairwise(P, Q, n_jobs=1)).values(), *(kl.pairwise(P, Q, n_jobs=n) for n in (2, 5))]
     for other in results[1:]:
         assert_same_bits([results[0]], [other])
+
+
+@pytest.mark.parametrize("divergence", FEW)
+def test_batches_of_every_shape(divergence, rng):
+    """A row's values do not depend on the rows beside it."""
+    P, Q = operands("dirichlet-0.05", 60, 150)
+    index = kl.Index(Q, divergence)
+    order = rng.permutation(60)
+    for rows_of in (order, order[:1], order[:29]):
+        some = part(P, rows_of)
+        for dtype in ("float32", "float64"):
+            assert_same_bits([index.pairwise(P, dtype=dtype)[rows_of]], [index.pairwise(some, dtype=dtype)])
+        assert_same_bits([x[rows_of] for x in index.kneighbors(P, 6)], index.kneighbors(some, 6))
+        assert_same_bits([index.reduce(P, "sum")[rows_of]], [index.reduce(some, "sum")])
+        near, some_near = index.radius_neighbors(P, 0.5), index.radius_neighbors(some, 0.5)
+        for i, row in enumerate(rows_of):
+            at, here = slice(*near.indptr[row : row + 2]), slice(*some_near.indptr[i : i + 2])
+            assert_same_bits([near.data[at], near.indices[at]], [some_near.data[here], some_near.indices[here]])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -90,13 +139,15 @@ def test_order_of_references(name, rng):
     np.testing.assert_array_equal(columns[distinct], order[permuted_columns][distinct])
 
 
-def test_tiles(all_threads, monkeypatch):
+@pytest.mark.parametrize("divergence", ["kl", "jeffreys", "js_distance", "total_variation", "renyi:2"])
+def test_tiles(all_threads, monkeypatch, divergence):
     """Blocks of any size give the same bits."""
     P, Q = operands("dirichlet-0.05", 100, 700)
     results = []
+    call = every_consumer(divergence)
     for shape in ((24, 64, 1), (48, 128, 3), (96, 512, 1), (240, 1024, 7)):
         monkeypatch.setattr(plan, "blocks", lambda *_, shape=shape: plan.Blocks(*shape))
-        results.append([kl.pairwise(P, Q), kl.pairwise(P, Q, dtype="float32"), *kl.kneighbors(P, Q, 9)])
+        results.append(call(P, Q))
     for other in results[1:]:
         assert_same_bits(results[0], other)
 

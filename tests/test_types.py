@@ -221,7 +221,7 @@ def test_more_than_two_to_the_31_elements_by_broadcasting():
     p, q = np.arange(1.0, K + 1), np.ones(K)
     P, Q = (_engine.Rows(np.broadcast_to(x, (n, K)), _engine.PROBS) for x in (p, q))
     out = np.empty(n)  # never touched but for its last page
-    stats = _engine.rowwise(P, Q, n - 3, n, False, -1.0, -1.0, out, 2)
+    stats = _engine.rowwise(_engine.Form("kl"), P, Q, n - 3, n, -1.0, -1.0, out, 2)
     assert stats.refused is None
     expected = kl.rowwise(kl.Categorical(counts=p), kl.Categorical(counts=q))
     assert out[n - 3 :].tolist() == [expected] * 3

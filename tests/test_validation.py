@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse
+from named import ALL, MEASURES, NORMALISED
 
 import klfast as kl
 
@@ -19,8 +20,11 @@ def with_entry(row, column, value, parameter="probs"):
 
 CALLS = {
     "rowwise": kl.rowwise, "kl_divergence": kl.kl_divergence, "pairwise": kl.pairwise,
-    "kneighbors": lambda P, Q: kl.kneighbors(P, Q, 2), "nearest": kl.nearest,
+    "kneighbors": lambda P, Q, **n: kl.kneighbors(P, Q, 2, **n), "nearest": kl.nearest,
+    "radius_neighbors": kl.radius_neighbors, "reduce": kl.reduce, "pairwise_chunked": kl.pairwise_chunked,
+    "contributions": kl.contributions,
 }
+OF_ROWS = ("rowwise", "kl_divergence", "contributions")  # the others take matrices
 
 
 @pytest.mark.parametrize("side", "PQ")
@@ -45,14 +49,50 @@ def test_bad_entries(isa, call, side, parameter, value, message):
         CALLS[call](P, Q)
 
 
-@pytest.mark.parametrize("divergence", ["kl", "reverse_kl", "cross_entropy"])
+def consumers(divergence):
+    """Every function that takes a divergence, as a function of P and Q."""
+    return [lambda P, Q: kl.rowwise(P, Q, divergence), lambda P, Q: kl.pairwise(P, Q, divergence),
+            lambda P, Q: kl.kneighbors(P, Q, 1, divergence), lambda P, Q: kl.nearest(P, Q, divergence),
+            lambda P, Q: kl.radius_neighbors(P, Q, 1.0, divergence), lambda P, Q: kl.reduce(P, Q, "sum", divergence),
+            lambda P, Q: kl.pairwise_chunked(P, Q, divergence), lambda P, Q: kl.contributions(P, Q, divergence)]
+
+
+@pytest.mark.parametrize("divergence", ALL)
 @pytest.mark.parametrize("side", "PQ")
 def test_sides_are_named_for_every_divergence(divergence, side):
-    bad = with_entry(1, 2, np.nan)
-    P, Q = (bad, GOOD) if side == "P" else (GOOD, bad)
-    for call in (kl.rowwise, kl.pairwise):
-        with pytest.raises(ValueError, match=f"^{side}: row 1, bin 2 is nan"):
-            call(P, Q, divergence)
+    for value, message in ((np.nan, "nan; replace"), (-0.5, "-0.5; probabilities and counts are >= 0")):
+        bad = with_entry(1, 2, value)
+        P, Q = (bad, GOOD) if side == "P" else (GOOD, bad)
+        for call in consumers(divergence)[: 7 if divergence == "cross_entropy" else 8]:
+            with pytest.raises(ValueError, match=f"^{side}: row 1, bin 2 is {message}"):
+                call(P, Q)
+
+
+@pytest.mark.parametrize("divergence", NORMALISED)
+def test_sums_are_checked_for_every_divergence(divergence):
+    """Which of the two is first in the terms does not matter."""
+    empty = np.concatenate([GOOD[:3], np.zeros((1, 3))])
+    for call in consumers(divergence)[: 7 if divergence == "cross_entropy" else 8]:
+        for bad, message in ((2 * GOOD, "row 0 sums to 2, not 1"), (empty, "row 3 is empty")):
+            with pytest.raises(ValueError, match=f"^P: {message}"):
+                call(bad, GOOD)
+            with pytest.raises(ValueError, match=f"^Q: {message}"):
+                call(GOOD, bad)
+
+
+@pytest.mark.parametrize("divergence", MEASURES)
+def test_measures_take_any_sums_and_no_logits(divergence):
+    rows = np.array([[0.0, 0.0, 0.0], [1e-3, 2.0, 0.0], [7.0, 0.0, 1e30], [0.5, 0.25, 0.25]])
+    logits = kl.Categorical(logits=np.log(GOOD[:3]))
+    for call in consumers(divergence):
+        call(rows, rows)
+        for P, Q, side in ((logits, rows[:3], "P"), (rows[:3], logits, "Q"), (logits, logits, "P|Q")):
+            with pytest.raises(ValueError, match=rf"^({side}): this divergence compares rows as they are, not normalised; it "
+                                                 r"takes weights \(an array, or Categorical\(counts=...\)\), not logits$"):
+                call(P, Q)
+    index = kl.Index(rows, divergence)
+    with pytest.raises(ValueError, match="^P: this divergence compares rows as they are"):
+        index.pairwise(logits)
 
 
 @pytest.mark.parametrize("mixed", ["weights are wrong", "logits are wrong"])
@@ -133,9 +173,10 @@ def test_counts_are_not_probabilities():
     (np.empty((2, 0)), np.empty((2, 0)), "at least one bin"),
 ])
 def test_shapes_of_matrices(P, Q, message):
-    for name in ("pairwise", "kneighbors", "nearest"):
-        with pytest.raises(ValueError, match=message):
-            CALLS[name](P, Q)
+    for name, call in CALLS.items():
+        if name not in OF_ROWS:
+            with pytest.raises(ValueError, match=message):
+                call(P, Q)
 
 
 def test_shapes_of_rowwise():
@@ -188,8 +229,6 @@ def test_bad_rtol(rtol):
 @pytest.mark.parametrize("n_jobs", [0, 1.5, "2", True])
 def test_bad_n_jobs(n_jobs):
     for call in CALLS.values():
-        if call is CALLS["kneighbors"]:
-            continue
         with pytest.raises(ValueError, match="n_jobs must be a nonzero integer or None"):
             call(GOOD, GOOD, n_jobs=n_jobs)
 
@@ -275,7 +314,7 @@ def test_nothing_is_written_before_the_arguments_are_right():
 def test_valid_edges_are_accepted():
     """-0.0 is zero, tolerances are inclusive enough, and nothing warns (filterwarnings = error)."""
     P = np.array([[0.5, 0.5, -0.0], [1.0, 0.0, 0.0]])
-    assert kl.pairwise(P).tolist() == [[0, np.inf], [np.log(2), 0]]
+    assert kl.pairwise(P).tolist() == [[0, np.inf], [pytest.approx(np.log(2), rel=1e-15), 0]]
     assert kl.rowwise(kl.Categorical(log_probs=np.log(GOOD[:3])), kl.Categorical(log_probs=np.log(GOOD[:3]))).tolist() \
         == [0, 0, 0]
 

@@ -108,9 +108,12 @@ KL_INLINE kl_pair kl_pair_of(int32_t domain, const double *p, kl_norm np, const 
     kl_pair s = {.domain = domain, .p = p, .q = q, .K = K, .factor = KL_UP, .q_factor = KL_UP, .up = 1};
     if (domain == KL_LOGITS) s.logits = kl_logit_pair_of(np, nq);
     else s.up = KL_UP;
-    if (domain == KL_PROBS) {
-        s.factor = nq.a / np.a * KL_UP;
-        s.up = nq.a * KL_UP;
+    if (domain == KL_PROBS) { /* a power of two on a row must change no bit, not even of a square root */
+        int exponent;
+        const double sum = frexp(nq.a, &exponent);
+        s.q_factor = ldexp(KL_UP, -exponent);
+        s.factor = sum / np.a * KL_UP;
+        s.up = sum * KL_UP;
     }
     return s;
 }

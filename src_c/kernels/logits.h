@@ -63,12 +63,19 @@ KL_INLINE vf64 kl_exp(vf64 x, vf64 low)
     return kl_select(gone, (vf64){0}, e);
 }
 
+/* e^(a - max), a <= max. Below e^-708, about the least normal number, 0: beside the largest weight, which is 1, that is
+ * nothing, and products of such a weight are not taken (terms.h). */
 KL_INLINE vf64 kl_softmax_weight(vf64 a, vf64 max)
 {
+    const double magic = 0x1.8p52;
     vf64x2 t = kl_two_diff(a, max);
-    vi64 masked = a < -0x1.fffffffffffffp1023;
-    return kl_exp(kl_select(masked, kl_set_f64(-INFINITY), t.high),
-                  kl_select(masked, (vf64){0}, t.low));
+    vi64 gone = t.high < -708.0; /* a mask, too: its t.low is NaN */
+    vf64 shifted = KL_FMA_F64(t.high, kl_set_f64(0x1.71547652b82fep0), kl_set_f64(magic)), n = shifted - magic;
+    vf64 r = KL_FMA_F64(-n, kl_set_f64(KL_LN2_HIGH32), t.high);
+    r = KL_FMA_F64(-n, kl_set_f64(KL_LN2_REST), r) + t.low;
+    vf64 e = 1.0 + (r + kl_square_times(r, KL_GAMMA_SMALL, 10));
+    vf64 power = (vf64)((vu64)((vi64)shifted + 1023) << 52); /* the integer n is in the low bits of n + magic */
+    return kl_select(gone, (vf64){0}, e * power);
 }
 
 /* Sum of the weights e^(a - max), which are kept in `weights` unless that is NULL. */

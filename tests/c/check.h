@@ -43,7 +43,27 @@ void test_direct(const kl_kernels *);
 void test_rows(const kl_kernels *);
 void test_encoding(const kl_kernels *);
 void test_products(const kl_kernels *);
+void test_values(const kl_kernels *);
+void test_features(const kl_kernels *);
+void test_finish(const kl_kernels *);
 
 /* A contiguous float64 matrix. */
 kl_rows matrix(const double *data, int64_t n, int64_t K, kl_domain domain);
+
+enum { MOST_BINS = 300, MOST_ROWS = 40 };
+
+/* The mean of up to MOST_ROWS rows, and what the features need of it. */
+typedef struct {
+    double row[MOST_BINS], probs[MOST_BINS], scale[MOST_BINS], unscale[MOST_BINS];
+    kl_center c;
+} center_of_rows;
+void make_center(const kl_kernels *, const double *x, int64_t n, int64_t K, kl_domain, center_of_rows *);
+
+/* Element i of an array of floats or of doubles. */
+double get(const void *x, int64_t i, int single);
+void set(void *x, int64_t i, int single, double value);
+
+/* What the tile of a shape adds up: x y, or a function of two features and the centre (src_c/kernels/elementwise.h).
+ * `size` gets the magnitude of the parts that it is made of. */
+long double tile_term(kl_shape, double x, double y, double c, double number, long double *size);
 #endif

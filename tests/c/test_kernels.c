@@ -77,6 +77,9 @@ int main(void)
         test_rows(k);
         test_encoding(k);
         test_products(k);
+        test_values(k);
+        test_features(k);
+        test_finish(k);
         printf("%s: %ld checks\n", k->name, passed + failed - before);
         ran++;
     }
