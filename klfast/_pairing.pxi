@@ -38,7 +38,7 @@ cdef class Columns:
         cdef int64_t panels = (n + width - 1) // width, size = 4 if single else 8
         real = np.float32 if single else np.float64
         self.form, self.rows, self.norms, self.center, self.role = form, rows, norms, center, role
-        self.weights = center.probs.astype(real)
+        self.weights = center.probs.astype(real) if form.shape != PRODUCT else np.empty(0, real)  # sums over bins only
         self.single, self.isa = single, active.name.decode()
         raw = np.empty(panels * width * K * size + 64, np.uint8)  # aligned to a cache line
         start = -raw.__array_interface__["data"][0] % 64

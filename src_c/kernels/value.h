@@ -75,12 +75,20 @@ static kl_sums kl_sums_of(const kl_divergence *f, const kl_pair *pair)
 #define KL_LEAST_VALUE 0x1p-100 /* below, roundings common to a row are no longer small beside the answer */
 #define KL_LEAST_VARIATION 0x1p-45
 
-/* Symmetric divergences take the two rows in one order, so that they are symmetric to the bit. */
-static int kl_second_first(const double *p, kl_norm np, const double *q, kl_norm nq, int64_t K)
+/* Symmetric divergences take the two rows in one order, so that they are symmetric to the bit: an order that a power of
+ * two on a row of weights does not change. */
+static int kl_second_first(int32_t domain, const double *p, kl_norm np, const double *q, kl_norm nq, int64_t K)
 {
-    if (np.a != nq.a) return np.a > nq.a;
+    int ep = 0, eq = 0;
+    double first = np.a, second = nq.a;
+    if (domain == KL_PROBS) {
+        first = frexp(np.a, &ep);
+        second = frexp(nq.a, &eq);
+    }
+    if (first != second) return first > second;
+    const double scale = ldexp(1, ep - eq); /* sums lie within 2^400 */
     for (int64_t k = 0; k < K; k++)
-        if (p[k] != q[k]) return p[k] > q[k];
+        if (p[k] != q[k] * scale) return p[k] > q[k] * scale;
     return 0;
 }
 
@@ -88,7 +96,7 @@ static double kl_general_value(const kl_divergence *f, int32_t domain, const dou
                                kl_norm nq, int64_t K)
 {
     const double least = 0x1p-400, most = 0x1p400;
-    if (kl_is_symmetric(f) && kl_second_first(p, np, q, nq, K)) {
+    if (kl_is_symmetric(f) && kl_second_first(domain, p, np, q, nq, K)) {
         const double *row = p;
         const kl_norm norm = np;
         p = q, np = nq;

@@ -191,7 +191,7 @@ static double feature(kl_shape shape, int mean)
 {
     const uint64_t special = random_bits() % 16;
     if (shape == KL_PRODUCT) return uniform(-1, 1);
-    if (shape == KL_SUM_ABS) return special ? uniform(-0.05, 0.05) : 0; /* bend * value stays below 1 */
+    if (shape == KL_SUM_ABS) return special ? uniform(-1, 1) : 0;
     if (shape == KL_SUM_TRIANGLE) return special ? uniform(-0.01, 0.05) : 0;
     if (shape == KL_SUM_SKEW && !mean && special < 2) return 0.0;
     return special == 0 ? -0.5 : special == 1 ? 0 : special < 8 ? uniform(-1e-6, 1e-6) : uniform(-0.49, 3);
@@ -229,7 +229,8 @@ static problem make_product(const kl_kernels *k, kl_shape shape, int single, int
         .left = left, .right = right, .row_offset = row[0], .row_norm = row[1], .row_slack = row[2],
         .threshold = row[3],
         .col_offset = col[0], .col_norm = col[1], .col_slack = col[2], .K = K, .weights = weights,
-        .number = 2, .rows = n, .cols = m, .accept = 0.01, .bend = random_bits() % 2 ? 0.02 : 0,
+        .number = 2, .rows = n, .cols = m, .accept = 0.01,
+        .bend = shape == KL_PRODUCT && random_bits() % 2 ? 0.02 : 0, /* only products end in a logarithm */
         .doubts = place(r[9], (size_t)(p.rows * p.cols) * 4, s),
         .hit_value = place(r[10], (size_t)(p.rows * p.cols) * size, s),
         .hit_bound = place(r[11], (size_t)(p.rows * p.cols) * size, s),
