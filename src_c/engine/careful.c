@@ -236,7 +236,9 @@ static double term_of(const pair *s, const kl_divergence *f, bin b)
     case KL_KL: return p < FAINT && isfinite(log) ? times(s, b, log - 1) + q : g(p, q, b.d, log);
     case KL_JEFFREYS: return p < FAINT && isfinite(log) ? times(s, b, log) - q * log : b.d * log;
     case KL_POWER: return power_term(s, f, b);
-    case KL_ITAKURA_SAITO: return fabs(log) < 0.5 || !isfinite(log) ? gamma_of(log) : dd_exp(b.log) - 1 - log;
+    case KL_ITAKURA_SAITO:
+        if (!isfinite(log)) return INFINITY;
+        return fabs(log) < 0.5 ? gamma_of(log) : dd_exp(b.log) - 1 - log;
     case KL_SKEW_JS: {
         const double m = w * p + (1 - w) * q;
         return w * mixed(p, m, (1 - w) * b.d) + (1 - w) * mixed(q, m, -w * b.d);
