@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 import klfast as kl
@@ -79,8 +80,11 @@ def run(question: Question, left: Source, right: Source | None, target: Path, op
 
 def _check(question: Question, left: Source, right: Source | None) -> None:
     """ValueError for a question that these inputs cannot answer, before any work."""
-    kl.Index(question.distributions([[1.0]] if question.parameter != "log_probs" else [[0.0]]), question.divergence)
     references = right or left
+    uniform = np.full((1, left.shape[1]), 1 / max(left.shape[1], 1))
+    if left.shape[1]:  # the divergence, and the smoothing for so many bins
+        values = np.log(uniform) if "log" in question.parameter else uniform
+        kl.Index(question.distributions(values), question.divergence)
     if left.shape[1] != references.shape[1]:
         raise ValueError(f"{left.path} and {references.path} must have the same number of bins; got {left.shape[1]} "
                          f"and {references.shape[1]}")

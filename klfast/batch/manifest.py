@@ -70,6 +70,7 @@ class JobDirectory:
                 "finished": finished}
         with parts.replacing(self.path / "manifest.json") as file:
             file.write(json.dumps(data, indent=1).encode())
+        parts.flush_directory(self.path)
 
     # ---- one process at a time
 
@@ -148,5 +149,5 @@ class JobDirectory:
 
 
 def part_file(job: Job, task: Task) -> str:
-    """The name of a task's file. The job's id in it keeps apart what a late worker of an earlier job may still write."""
+    """The name of a task's file; the job's id keeps apart what a late worker of an earlier job may still write."""
     return f"{task.name}-{job.id}.part"

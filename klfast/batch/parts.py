@@ -29,7 +29,10 @@ class HashingWriter:
 
 @contextmanager
 def replacing(target: Path):
-    """A new binary file that appears as `target`, flushed to the disk, when the block ends; never a part of it."""
+    """A new binary file that appears as `target`, flushed to the disk, when the block ends; never a part of it.
+
+    The rename itself is left to the system to flush: a part that a loss of power takes back is computed again.
+    """
     # Not derived from the process alone: workers on several machines may share the directory.
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -38,7 +41,6 @@ def replacing(target: Path):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-        flush_directory(target.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

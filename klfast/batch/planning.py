@@ -86,17 +86,19 @@ class Plan:
 def make(sizes: Sizes, workers: Workers, memory: int) -> Plan:
     """The plan of a job within `memory` bytes for all processes together; ValueError if it cannot be done."""
     room = process_room(workers, memory)
+    fixed, a_reference, least = _least(sizes, workers)
+    if fixed + least * a_reference > room:
+        processes = _processes(workers)
+        needed = processes * PROCESS_BYTES + workers.processes * (fixed + least * a_reference)
+        raise ValueError(f"memory of {memory / 2**20:,.0f} MiB is not enough for {workers.workers} "
+                         f"worker{'s' * (workers.workers != 1)}; {math.ceil(needed / 2**20):,} MiB would do")
     block_rows = sizes.m
-    if sizes.per_pair and sizes.m * sizes.reference_bytes > REFERENCES_SHARE * room:
-        fit = int(REFERENCES_SHARE * room / sizes.reference_bytes)
-        if fit < min(sizes.m, max(FEWEST_REFERENCES, sizes.least_block)):
-            _refuse(sizes, workers, memory)
+    if fixed + sizes.m * a_reference > room:
+        fit = max(least, int(min((room - fixed) / a_reference, REFERENCES_SHARE * room / sizes.reference_bytes)))
         block_rows = -(-sizes.m // -(-sizes.m // fit))
     blocks = -(-sizes.m // block_rows) if sizes.m else 1
     left = room - (block_rows * sizes.reference_bytes if sizes.per_pair else 0)
     fit = int(left / workers.a_process / _bytes_of_row(sizes, block_rows))
-    if fit < min(sizes.n, FEWEST_ROWS):
-        _refuse(sizes, workers, memory)
     shard_rows = min(fit, _wanted_rows(sizes, block_rows, workers))
     check_rows = max(1, min(CHECK_BYTES, room // (2 * workers.a_process)) // max(sizes.row_bytes, 1))
     return Plan(max(1, shard_rows), max(1, block_rows), blocks, check_rows)
@@ -104,18 +106,30 @@ def make(sizes: Sizes, workers: Workers, memory: int) -> Plan:
 
 def process_room(workers: Workers, memory: int) -> int:
     """Bytes for data in each process, of `memory` for all of them (on this machine: the one that plans among them)."""
-    processes = workers.processes + (workers.local and not workers.in_driver)
-    return int((memory - processes * PROCESS_BYTES) / workers.processes)
+    return int((memory - _processes(workers) * PROCESS_BYTES) / workers.processes)
+
+
+def _processes(workers: Workers) -> int:
+    return workers.processes + (workers.local and not workers.in_driver)
+
+
+def _least(sizes: Sizes, workers: Workers) -> tuple[float, float, int]:
+    """The smallest plan, in bytes of a process: what does not depend on the references, each one, and how many."""
+    rows = workers.a_process * min(sizes.n, FEWEST_ROWS)
+    fixed = rows * _bytes_of_row(sizes, 0)
+    if not sizes.per_pair:
+        return fixed, 0.0, 0
+    least = min(sizes.m, max(FEWEST_REFERENCES, sizes.least_block))
+    return fixed, sizes.reference_bytes + rows * sizes.value_bytes, least
 
 
 def peak(sizes: Sizes, plan: Plan, workers: Workers) -> int:
     """Bytes that all processes together take at most."""
     references = plan.block_rows * sizes.reference_bytes if sizes.per_pair else 0
     shard = min(plan.shard_rows, sizes.n) * _bytes_of_row(sizes, plan.block_rows)
-    checks = plan.check_rows * sizes.row_bytes
-    processes = workers.processes + (workers.local and not workers.in_driver)
-    data = references + workers.a_process * max(shard, min(checks, sizes.n * sizes.row_bytes))
-    return processes * PROCESS_BYTES + workers.processes * data
+    checks = min(plan.check_rows, sizes.n) * sizes.row_bytes
+    data = max(references + workers.a_process * shard, workers.a_process * checks)
+    return _processes(workers) * PROCESS_BYTES + workers.processes * data
 
 
 def _bytes_of_row(sizes: Sizes, block_rows: int) -> int:
@@ -129,15 +143,3 @@ def _wanted_rows(sizes: Sizes, block_rows: int, workers: Workers) -> int:
     shards = max(1, min(seconds / SHARD_SECONDS, SHARDS * workers.workers), seconds / LONGEST_SECONDS)
     shards = math.ceil(shards / workers.workers) * workers.workers if shards > 1 else 1
     return -(-sizes.n // shards)
-
-
-def _refuse(sizes: Sizes, workers: Workers, memory: int) -> None:
-    """ValueError that says how much memory would do."""
-    block = min(sizes.m, max(FEWEST_REFERENCES, sizes.least_block)) if sizes.per_pair else 0
-    shard = min(sizes.n, FEWEST_ROWS) * _bytes_of_row(sizes, block)
-    references = block * sizes.reference_bytes
-    data = max(references / REFERENCES_SHARE, references + shard * workers.a_process)
-    processes = workers.processes + (workers.local and not workers.in_driver)
-    needed = processes * PROCESS_BYTES + workers.processes * data
-    raise ValueError(f"memory of {memory / 2**20:,.0f} MiB is not enough for {workers.workers} "
-                     f"worker{'s' * (workers.workers != 1)}; {math.ceil(needed / 2**20):,} MiB would do")

@@ -28,7 +28,7 @@ def available(workers: int | None, n_jobs: int | None) -> Workers:
     """
     if workers is not None and (workers == 0 or workers < -joblib.cpu_count()):
         raise ValueError(f"workers must be a nonzero integer; got {workers}")
-    backend, configured = get_active_backend(prefer="threads")
+    backend, configured = get_active_backend(prefer="threads")[0], get_active_backend()[1]
     kind = type(backend).__name__
     threads = getattr(backend, "uses_threads", False)
     if workers is None:

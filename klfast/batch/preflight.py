@@ -117,14 +117,17 @@ def calibrate(question: Question, left: Source, right: Source | None, workers: W
         return None
     threads = workers.threads * (workers.workers if workers.local else 1)
     rows = min(n, SAMPLE_ROWS if question.kind in PER_PAIR else max(1, SAMPLE_VALUES // max(1, left.shape[1])))
-    p = _sample(question, left, rows, "P")
+    p = worker.rows_of(question, left, 0, rows)
     if question.kind == "rowwise":
-        q = _sample(question, references, 1 if m == 1 else rows, "Q")
-        return _seconds(lambda: kl.rowwise(p, q, question.divergence, n_jobs=threads)) * n / rows * _share(workers)
+        q = worker.rows_of(question, references, 0, 1 if m == 1 else rows)
+        with worker.places(left, 0, "P"), worker.places(references, 0, "Q"):
+            seconds = _seconds(lambda: kl.rowwise(p, q, question.divergence, n_jobs=threads))
+        return seconds * n / rows * _share(workers)
     columns = min(m, SAMPLE_REFERENCES)
-    q = _sample(question, references, columns, "Q")
+    q = worker.rows_of(question, references, 0, columns)
     start = time.perf_counter()
-    index = kl.Index(q, question.divergence, n_jobs=threads)
+    with worker.places(references, 0, "Q"):
+        index = kl.Index(q, question.divergence, n_jobs=threads)
     if question.kind == "pairwise":
         def ask():
             index.pairwise(p, dtype=question.dtype, rtol=question.rtol, n_jobs=threads)
@@ -133,7 +136,8 @@ def calibrate(question: Question, left: Source, right: Source | None, workers: W
 
         def ask():
             index.kneighbors(p, k, n_jobs=threads)
-    ask()
+    with worker.places(left, 0, "P"):
+        ask()
     encoding = time.perf_counter() - start
     pairs = _seconds(ask) * (n / rows) * (m / columns)
     return (pairs + max(encoding, 0) * m / columns) * _share(workers)
@@ -152,16 +156,6 @@ def _seconds(function) -> float:
         function()
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def _sample(question: Question, source: Source, count: int, name: str) -> kl.Categorical:
-    with worker.places(source, 0, name):
-        try:
-            return question.distributions(source.read(0, count))
-        except ValueError as error:
-            if str(error).startswith(str(source.path)):
-                raise
-            raise ValueError(f"{source.path}: {error}") from None
 
 
 def available_memory() -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 
 from .. import files
 from ..arguments import base_factor
@@ -100,7 +102,8 @@ def nearest(src, dst, divergence="kl", *, against=None, input="probs", smoothing
 
 
 def pairwise(src, dst, against=None, divergence="kl", *, input="probs", smoothing=None, dtype=None, rtol=None,
-             base=None, memory=None, workers=None, n_jobs=None, resume=False, dry_run=False, progress=False, announce=None):
+             base=None, memory=None, workers=None, n_jobs=None, resume=False, dry_run=False, progress=False,
+             announce=None):
     """All divergences, (n, m), into ``.npy`` or ``.zarr``. See `kneighbors` and `klfast.pairwise`.
 
     Where the references fit into `memory` the values are those of `klfast.pairwise`, to the bit. Else they are taken in
@@ -108,12 +111,13 @@ def pairwise(src, dst, against=None, divergence="kl", *, input="probs", smoothin
     depend on the blocks.
     """
     options = _options(memory, workers, n_jobs, resume, dry_run, progress, "edges", announce)
-    question = _question("pairwise", divergence, input, smoothing, base=base, rtol=rtol, dtype=dtype and str(dtype))
+    question = _question("pairwise", divergence, input, smoothing, base=base, rtol=rtol,
+                         dtype=dtype and np.dtype(dtype).name)
     return run(question, source(src), against and source(against), _target(question.kind, dst, src, against), options)
 
 
-def rowwise(src, dst, against, divergence="kl", *, input="probs", smoothing=None, base=None, memory=None, workers=None,
-            n_jobs=None, resume=False, dry_run=False, progress=False, announce=None):
+def rowwise(src, dst, against, divergence="kl", *, input="probs", smoothing=None, base=None, memory=None,
+            workers=None, n_jobs=None, resume=False, dry_run=False, progress=False, announce=None):
     """Divergence of each row from the matching row of `against` (or from its only one), to the bits of
     `klfast.rowwise`; into ``.npy``, ``.npz``, ``.parquet`` (id, divergence) or ``.zarr``. See `kneighbors`."""
     options = _options(memory, workers, n_jobs, resume, dry_run, progress, "edges", announce)

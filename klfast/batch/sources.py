@@ -132,15 +132,27 @@ class Npz(Source):
 
     def _read(self, begin, end):
         if self.member:
-            return self._array(self.member)[begin:end]
-        pointers = np.asarray(self._array("indptr")[begin : end + 1])
+            return self._slice(self.member, begin, end)
+        if not self._is_csr():
+            return files.read(self.path)[begin:end]
+        pointers = self._slice("indptr", begin, end + 1)
         a, b = int(pointers[0]), int(pointers[-1])
-        rows = (self._array("data")[a:b], self._array("indices")[a:b], pointers - a)
+        rows = (self._slice("data", a, b), self._slice("indices", a, b), pointers - a)
         return scipy.sparse.csr_array(rows, shape=(pointers.size - 1, self.shape[1]))
 
-    def _array(self, name: str) -> np.ndarray:
-        with zipfile.ZipFile(self.path) as archive, open(self.path, "rb") as file:
-            return mapped_member(archive, file, name)
+    def _slice(self, name: str, begin: int, end: int) -> np.ndarray:
+        """Rows of an array; of a compressed one all that is before them must be read, which is why jobs copy it."""
+        with zipfile.ZipFile(self.path) as archive:
+            if archive.getinfo(name + ".npy").compress_type == zipfile.ZIP_STORED:
+                with open(self.path, "rb") as file:
+                    return mapped_member(archive, file, name)[begin:end]
+            with archive.open(name + ".npy") as file:
+                shape, dtype, order = parts.read_header(file)
+                if order == "F":
+                    return np.frombuffer(file.read(), dtype).reshape(shape[::-1]).T[begin:end]
+                row = dtype.itemsize * int(np.prod(shape[1:]))
+                file.seek(begin * row, os.SEEK_CUR)
+                return np.frombuffer(file.read((min(end, shape[0]) - begin) * row), dtype).reshape(-1, *shape[1:])
 
     def _read_ids(self):
         with np.load(self.original or self.path, allow_pickle=False) as archive:

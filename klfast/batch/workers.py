@@ -16,8 +16,9 @@ import numpy as np
 import klfast as kl
 
 from . import merging, parts
-from .job import Job, Task
+from .job import Job, Question, Task
 from .manifest import Record, part_file
+from .sources import Source
 
 _lock = threading.Lock()
 _encoded: dict[tuple[str, int], kl.Index] = {}  # at most one: blocks are worked on one after another
@@ -42,7 +43,7 @@ def perform(job: Job, threads: int, encoders: int, task: Task) -> Record:
 def ask(job: Job, task: Task, threads: int, encoders: int) -> tuple[np.ndarray, ...]:
     """The answer for a shard: the arrays of a part."""
     q = job.question
-    left = rows_of(job, job.left, task.begin, task.end)
+    left = rows_of(job.question, job.left, task.begin, task.end)
     with places(job.left, task.begin, "P"):
         if q.kind == "rowwise":
             return (_rowwise(job, task, left, threads),)
@@ -57,7 +58,7 @@ def ask(job: Job, task: Task, threads: int, encoders: int) -> tuple[np.ndarray, 
 
 def _rowwise(job: Job, task: Task, left: kl.Categorical, threads: int) -> np.ndarray:
     q, one = job.question, job.right.shape[0] == 1
-    right = rows_of(job, job.right, *((0, 1) if one else (task.begin, task.end)))
+    right = rows_of(job.question, job.right, *((0, 1) if one else (task.begin, task.end)))
     with places(job.right, 0 if one else task.begin, "Q"):
         return kl.rowwise(left, right, q.divergence, base=q.base, n_jobs=threads)
 
@@ -65,7 +66,7 @@ def _rowwise(job: Job, task: Task, left: kl.Categorical, threads: int) -> np.nda
 def check(job: Job, task: Task, threads: int) -> None:
     """ValueError if a row is no distribution: `Index` looks at every one, and encodes only when asked."""
     source = job.right if task.of_references else job.left
-    rows = rows_of(job, source, task.begin, task.end)
+    rows = rows_of(job.question, source, task.begin, task.end)
     with places(source, task.begin, "Q"):
         kl.Index(rows, job.question.divergence, n_jobs=threads)
 
@@ -77,8 +78,9 @@ def reference(job: Job, block: int, left: kl.Categorical, encoders: int) -> kl.I
         if key not in _encoded:
             _encoded.clear()  # first, so that two blocks are never in memory
             begin, end = job.block(block)
+            rows = rows_of(job.question, job.references, begin, end)
             with places(job.references, begin, "Q"):
-                index = kl.Index(rows_of(job, job.references, begin, end), job.question.divergence, n_jobs=encoders)
+                index = kl.Index(rows, job.question.divergence, n_jobs=encoders)
             _warm(index, job, left)
             _encoded[key] = index
         return _encoded[key]
@@ -99,10 +101,11 @@ def forget() -> None:
         _encoded.clear()
 
 
-def rows_of(job: Job, source, begin: int, end: int) -> kl.Categorical:
+def rows_of(question: Question, source: Source, begin: int, end: int) -> kl.Categorical:
+    """Distributions from a range of rows; errors name the file."""
     values = source.read(begin, end)
     try:
-        return job.question.distributions(values)
+        return question.distributions(values)
     except ValueError as error:
         raise ValueError(f"{source.path}: {error}") from None
 
