@@ -10,7 +10,7 @@ from . import parts
 from .job import Job, Task, ranges
 from .manifest import part_file
 
-BLOCK_BYTES = 1 << 24  # read at a time
+BLOCK_BYTES = 1 << 22  # read at a time
 
 
 class Answer:
@@ -44,7 +44,7 @@ class Answer:
     def counts(self) -> np.ndarray:
         """Neighbours of each row, of an answer within a radius."""
         shards = range(len(ranges(self.n, self.job.plan.shard_rows)))
-        return np.concatenate([np.asarray(self._shard(i)[0]) for i in shards] or [np.empty(0, np.int64)])
+        return np.concatenate([self._shard(i)[0][:] for i in shards] or [np.empty(0, np.int64)])
 
     @property
     def dtypes(self) -> list[np.dtype]:
@@ -63,20 +63,20 @@ class Answer:
         arrays = self._shard(number)
         if self.job.question.kind != "radius_neighbors":
             return [array[a:b] for array in arrays]
-        counts, indices, values = arrays
+        counts, indices, values = arrays[0][:], *arrays[1:]
         bounds = np.concatenate([[0], np.cumsum(counts)])
         c, d = bounds[a], bounds[min(b, counts.size)]
         return [counts[a:b], indices[c:d], values[c:d]]
 
-    def _shard(self, number: int) -> list[np.ndarray]:
-        """The arrays of a shard, mapped; only one shard is open at a time."""
+    def _shard(self, number: int) -> list[parts.Stored]:
+        """The arrays of a shard."""
         if self._open[0] != number:
             self._open = (-1, [])
             begin, end = ranges(self.n, self.job.plan.shard_rows)[number]
             self._open = (number, self._arrays(Task("merge" if self.job.merges else "part", number, begin, end)))
         return self._open[1]
 
-    def _arrays(self, task: Task) -> list[np.ndarray]:
+    def _arrays(self, task: Task) -> list[parts.Stored]:
         job = self.job
         if job.question.kind != "pairwise" or job.plan.blocks == 1:
             return parts.read(job.directory / part_file(job, task))
@@ -87,7 +87,7 @@ class Answer:
 class Columns:
     """Arrays side by side, sliced by rows."""
 
-    def __init__(self, arrays: list[np.ndarray]):
+    def __init__(self, arrays: list[parts.Stored]):
         self.arrays, self.dtype = arrays, arrays[0].dtype
 
     def __getitem__(self, rows: slice) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .sources import Source, matrix_shape
 
-BATCH_BYTES = 1 << 24  # decoded at a time
+BATCH_BYTES = 1 << 21  # decoded at a time
 
 
 def extra(module: str, name: str, what: str):

@@ -57,7 +57,7 @@ def run(question: Question, left: Source, right: Source | None, target: Path, op
     sinks.check(target, options.layout)
     staff = pool.available(options.workers, options.n_jobs)
     directory = JobDirectory(target.with_name(target.name + ".parts"))
-    job, data, fingerprints = _prepare(question, left, right, staff, directory, options)
+    job, data, fingerprints = _prepare(question, left, right, staff, directory, target, options)
     if not options.dry_run:
         directory.open()
     try:
@@ -98,11 +98,11 @@ def _check(question: Question, left: Source, right: Source | None) -> None:
         raise ValueError(f"k must be 1 to {max(candidates, 0)}, the number of candidates; got {question.k}")
 
 
-def _prepare(question, left, right, staff, directory: JobDirectory, options: Options):
+def _prepare(question, left, right, staff, directory: JobDirectory, target: Path, options: Options):
     """The job with its plan (that of the unfinished job, if it is resumed), and what identifies it."""
     fingerprints = {side: source.fingerprint() for side, source in (("P", left), ("Q", right)) if source}
     versions = {"klfast": kl.__version__, "arithmetic": workers.arithmetic()}
-    sizes = preflight.sizes_of(question, left, right)
+    sizes = preflight.sizes_of(question, left, right, target)
     stored = directory.stored()
     unfinished = stored or (directory.exists() and any(directory.path.glob("*.part")))
     if unfinished and not options.resume and not options.dry_run:
@@ -154,10 +154,12 @@ def _tasks(job: Job) -> int:
 
 def _estimate(job: Job, staff, done, directory: JobDirectory, target: Path) -> Estimate:
     q = job.question
-    sizes = preflight.sizes_of(q, job.left, job.right)
+    sizes = preflight.sizes_of(q, job.left, job.right, target)
     parts, output = preflight.disk_bytes(q, job.left, job.right, job.plan)
     staged = sum(source.staged_bytes for source in (job.left, job.right) if source)
-    seconds = preflight.calibrate(q, job.left, job.right, staff, job.plan)
+    seconds = preflight.calibrate(q, job.left, job.right, staff)
+    if seconds is not None:
+        seconds += 2 * parts / preflight.DISK_SPEED
     if seconds is not None and done:
         seconds *= 1 - sum(name.startswith("part") for name in done) / (len(job.passes()[0]) * job.plan.blocks)
     estimate = Estimate(

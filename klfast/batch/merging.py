@@ -27,8 +27,8 @@ def without_self(job: Job, task: Task, values: np.ndarray, indices: np.ndarray) 
 
 def merge(job: Job, task: Task) -> tuple[np.ndarray, ...]:
     """One part of the answer from those of all blocks."""
-    found = [parts.read(job.directory / part_file(job, Task("part", task.number, task.begin, task.end, block)))
-             for block in range(job.plan.blocks)]
+    tasks = [Task("part", task.number, task.begin, task.end, block) for block in range(job.plan.blocks)]
+    found = [[array[:] for array in parts.read(job.directory / part_file(job, part))] for part in tasks]
     if job.question.kind == "radius_neighbors":
         return _merge_within(found)
     values, indices = (np.concatenate(arrays, axis=1) for arrays in zip(*found))
@@ -53,4 +53,4 @@ def _merge_within(found) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows = np.concatenate([np.repeat(np.arange(counts.size), counts) for counts, _, _ in found])
     indices, values = (np.concatenate([part[i] for part in found]) for i in (1, 2))
     order = np.lexsort((indices, values, rows))
-    return sum(np.asarray(counts) for counts, _, _ in found), indices[order], values[order]
+    return sum(counts for counts, _, _ in found), indices[order], values[order]

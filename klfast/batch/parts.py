@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import secrets
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -83,16 +85,32 @@ def write_values(file, array: np.ndarray) -> None:
         file.write(data[begin : begin + CHUNK])
 
 
-def read(path: Path) -> list[np.ndarray]:
-    """The arrays of a part, memory-mapped, read-only."""
+@dataclass(frozen=True)
+class Stored:
+    """An array of a part. Slices of its rows are read when asked for: pages of a mapped file would stay in memory."""
+
+    path: Path
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        begin, end, _ = rows.indices(self.shape[0])
+        width = math.prod(self.shape[1:])
+        values = np.fromfile(self.path, self.dtype, (end - begin) * width,
+                             offset=self.offset + begin * width * self.dtype.itemsize)
+        return values.reshape(end - begin, *self.shape[1:])
+
+
+def read(path: Path) -> list[Stored]:
+    """The arrays of a part."""
     arrays = []
     with open(path, "rb") as file:
         end = os.fstat(file.fileno()).st_size
         while file.tell() < end:
-            shape, dtype, order = read_header(file)
-            offset = file.tell()
-            arrays.append(mapped(path, offset, shape, dtype, order))
-            file.seek(offset + arrays[-1].nbytes)
+            shape, dtype, _ = read_header(file)
+            arrays.append(Stored(path, file.tell(), shape, dtype))
+            file.seek(math.prod(shape) * dtype.itemsize, os.SEEK_CUR)
     return arrays
 
 

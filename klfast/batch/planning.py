@@ -44,6 +44,8 @@ class Sizes:
         Whether the work is rows times references, or rows.
     least_block : int
         References that a block must have.
+    library_bytes : int
+        Memory that libraries for the formats of the files take in every process.
     """
 
     n: int
@@ -55,6 +57,7 @@ class Sizes:
     value_bytes: int = 0
     per_pair: bool = True
     least_block: int = 1
+    library_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,10 @@ class Plan:
 
 def make(sizes: Sizes, workers: Workers, memory: int) -> Plan:
     """The plan of a job within `memory` bytes for all processes together; ValueError if it cannot be done."""
-    room = process_room(workers, memory)
+    room = process_room(sizes, workers, memory)
     fixed, a_reference, least = _least(sizes, workers)
     if fixed + least * a_reference > room:
-        processes = _processes(workers)
-        needed = processes * PROCESS_BYTES + workers.processes * (fixed + least * a_reference)
+        needed = _overhead(sizes, workers) + workers.processes * (fixed + least * a_reference)
         raise ValueError(f"memory of {memory / 2**20:,.0f} MiB is not enough for {workers.workers} "
                          f"worker{'s' * (workers.workers != 1)}; {math.ceil(needed / 2**20):,} MiB would do")
     block_rows = sizes.m
@@ -104,13 +106,15 @@ def make(sizes: Sizes, workers: Workers, memory: int) -> Plan:
     return Plan(max(1, shard_rows), max(1, block_rows), blocks, check_rows)
 
 
-def process_room(workers: Workers, memory: int) -> int:
-    """Bytes for data in each process, of `memory` for all of them (on this machine: the one that plans among them)."""
-    return int((memory - _processes(workers) * PROCESS_BYTES) / workers.processes)
+def process_room(sizes: Sizes, workers: Workers, memory: int) -> int:
+    """Bytes for data in each process, of `memory` for all of them."""
+    return int((memory - _overhead(sizes, workers)) / workers.processes)
 
 
-def _processes(workers: Workers) -> int:
-    return workers.processes + (workers.local and not workers.in_driver)
+def _overhead(sizes: Sizes, workers: Workers) -> int:
+    """Bytes of the processes themselves; on this machine the one that plans is among them."""
+    processes = workers.processes + (workers.local and not workers.in_driver)
+    return processes * (PROCESS_BYTES + sizes.library_bytes)
 
 
 def _least(sizes: Sizes, workers: Workers) -> tuple[float, float, int]:
@@ -129,7 +133,7 @@ def peak(sizes: Sizes, plan: Plan, workers: Workers) -> int:
     shard = min(plan.shard_rows, sizes.n) * _bytes_of_row(sizes, plan.block_rows)
     checks = min(plan.check_rows, sizes.n) * sizes.row_bytes
     data = max(references + workers.a_process * shard, workers.a_process * checks)
-    return _processes(workers) * PROCESS_BYTES + workers.processes * data
+    return _overhead(sizes, workers) + workers.processes * data
 
 
 def _bytes_of_row(sizes: Sizes, block_rows: int) -> int:

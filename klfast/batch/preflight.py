@@ -18,11 +18,17 @@ from .planning import Plan, Sizes, Workers
 from .result import duration, scaled, several, size
 from .sources import Source
 
-# A calibration asks with so many rows and references: 10 to 100 ms on one core.
+# A calibration asks with so many rows and references, and holds so many numbers: 10 to 100 ms on one core.
 SAMPLE_ROWS, SAMPLE_REFERENCES, SAMPLE_VALUES = 512, 16384, 1 << 20
+
+# Bytes a second that a disk takes and gives, for the time of jobs with large answers: a solid-state disk in a server.
+DISK_SPEED = 5e8
 
 # Part of a system's free memory that a job takes unless told otherwise.
 MEMORY_SHARE = 0.7
+
+# What the libraries behind a format take in a process, their buffers included: PyArrow 26, 150 MiB; Zarr 3.1, 50 MiB.
+LIBRARY_BYTES = {".parquet": 160 << 20, ".pq": 160 << 20, ".zarr": 64 << 20}
 
 # Bytes in Parquet and Zarr files are compressed, but indices and distances hardly: counted as they are.
 ROW_OVERHEAD = 256  # manifest, headers, log lines: far below the rest
@@ -70,8 +76,8 @@ class Estimate:
                 f"{size(self.memory)}, disk {size(self.disk)}{done}")
 
 
-def sizes_of(question: Question, left: Source, right: Source | None) -> Sizes:
-    """Bytes a row, a reference and an answer of this question."""
+def sizes_of(question: Question, left: Source, right: Source | None, target: Path) -> Sizes:
+    """Bytes a row, a reference and an answer of this question, written to `target`."""
     references = right or left
     n_bins, k = left.shape[1], (question.k or 1) + 1
     per_pair = question.kind in PER_PAIR
@@ -85,8 +91,10 @@ def sizes_of(question: Question, left: Source, right: Source | None) -> Sizes:
         value_bytes = value_type(question, left, right).itemsize
     elif question.kind == "rowwise":
         row_bytes += references.row_bytes
+    libraries = {suffix: size for suffix, size in LIBRARY_BYTES.items()
+                 if suffix in (left.path.suffix, references.path.suffix, target.suffix)}
     return Sizes(left.shape[0], references.shape[0], n_bins, row_bytes, reference_bytes, answer_bytes, value_bytes,
-                 per_pair, k)
+                 per_pair, k, sum(libraries.values()))
 
 
 def value_type(question: Question, left: Source, right: Source | None) -> np.dtype:
@@ -109,22 +117,25 @@ def disk_bytes(question: Question, left: Source, right: Source | None, plan: Pla
     return output, output
 
 
-def calibrate(question: Question, left: Source, right: Source | None, workers: Workers, plan: Plan) -> float | None:
+def calibrate(question: Question, left: Source, right: Source | None, workers: Workers) -> float | None:
     """Seconds that a job will take, from a small part of it on this machine."""
     references = right or left
     n, m = left.shape[0], references.shape[0]
     if n == 0 or m == 0 or (question.lists and min(m, SAMPLE_REFERENCES) < question.k):
         return None
     threads = workers.threads * (workers.workers if workers.local else 1)
-    rows = min(n, SAMPLE_ROWS if question.kind in PER_PAIR else max(1, SAMPLE_VALUES // max(1, left.shape[1])))
-    p = worker.rows_of(question, left, 0, rows)
+    few = max(1, SAMPLE_VALUES // max(1, left.shape[1]))
+    rows = min(n, few, SAMPLE_ROWS if question.kind in PER_PAIR else few)
     if question.kind == "rowwise":
+        p = worker.rows_of(question, left, 0, rows)
         q = worker.rows_of(question, references, 0, 1 if m == 1 else rows)
         with worker.places(left, 0, "P"), worker.places(references, 0, "Q"):
             seconds = _seconds(lambda: kl.rowwise(p, q, question.divergence, n_jobs=threads))
         return seconds * n / rows * _share(workers)
-    columns = min(m, SAMPLE_REFERENCES)
-    q = worker.rows_of(question, references, 0, columns)
+    columns = min(m, SAMPLE_REFERENCES, max(few, question.k or 1))
+    if question.kind == "pairwise":
+        rows = max(1, min(rows, SAMPLE_VALUES // columns))
+    p, q = worker.rows_of(question, left, 0, rows), worker.rows_of(question, references, 0, columns)
     start = time.perf_counter()
     with worker.places(references, 0, "Q"):
         index = kl.Index(q, question.divergence, n_jobs=threads)

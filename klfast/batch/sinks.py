@@ -26,8 +26,8 @@ FORMATS = {
 LAYOUTS = ("edges", "lists")
 
 # Rows of a Parquet row group (of edges) and bytes of a Zarr chunk. They do not depend on the shards.
-EDGES = 1 << 20
-CHUNK_BYTES = 1 << 23
+EDGES = 1 << 17
+CHUNK_BYTES = 1 << 22
 
 
 def check(target: Path, layout: str) -> None:
@@ -157,13 +157,13 @@ def _parquet(job: Job, answer: Answer, path: Path, layout: str) -> None:
 def _neighbours(job: Job, begin: int, end: int, arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours a row, their indices, their values."""
     if job.question.kind == "radius_neighbors":
-        return tuple(np.asarray(a) for a in arrays)
-    values, indices = (np.asarray(a) for a in arrays)
+        return tuple(arrays)
+    values, indices = arrays
     return np.full(end - begin, indices.shape[1]), indices.reshape(-1), values.reshape(-1)
 
 
 def _table_of_values(pa, job: Job, begin, end, arrays, left, right):
-    return pa.table({"id": _name(np.arange(begin, end), left), "divergence": np.asarray(arrays[0])})
+    return pa.table({"id": _name(np.arange(begin, end), left), "divergence": arrays[0]})
 
 
 def _table_of_edges(pa, job: Job, begin, end, arrays, left, right):
@@ -227,4 +227,4 @@ def _csr_arrays(group, answer: Answer) -> None:
     for name, i, dtype in (("indices", 1, np.int64), ("data", 2, np.float64)):
         array = group.create_array(name, **_array((nnz,), dtype))
         for begin, end, arrays in answer.blocks(answer.rows_a_block(16 * max(1, nnz // max(answer.n, 1)))):
-            array[pointers[begin] : pointers[end]] = np.asarray(arrays[i])
+            array[pointers[begin] : pointers[end]] = arrays[i]

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -130,6 +131,12 @@ class places:
 
 def peak_bytes() -> int:
     """The most memory that this process has held; 0 where the system does not say."""
+    try:  # Linux: what getrusage says begins with the peak of the process that started this one
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    except OSError:
+        pass
     try:
         import resource
     except ImportError:  # Windows
