@@ -55,6 +55,8 @@ def _processes(backend, workers: int) -> int:
 def run(workers: Workers, function, tasks: list) -> Iterator:
     """Results of function(task), each as soon as it is there, whatever the order."""
     backend, _ = get_active_backend(prefer="threads")
+    if hasattr(backend, "client"):
+        _report_deaths(backend)
     calls = [joblib.delayed(function)(task) for task in tasks]
     count = min(workers.workers, max(1, len(tasks)))
     if count == 1 and workers.in_driver:
@@ -64,6 +66,20 @@ def run(workers: Workers, function, tasks: list) -> Iterator:
     else:
         for begin in range(0, len(calls), WAVE * workers.workers):
             yield from _parallel(workers, "list")(calls[begin : begin + WAVE * workers.workers])
+
+
+def _report_deaths(backend) -> None:
+    """Let joblib's Dask backend report a task that Dask gives up because its workers died: it waits forever else
+    (joblib 1.6, `DaskDistributedBackend._collect`, calls back for tasks that end well only)."""
+    submit = type(backend).submit
+
+    def reporting(function, callback=None):
+        future = submit(backend, function, callback)
+        if callback is not None:
+            future.add_done_callback(lambda f: callback(f.exception()) if f.exception() is not None else None)
+        return future
+
+    backend.submit = reporting
 
 
 def _parallel(workers: Workers, return_as: str) -> joblib.Parallel:

@@ -37,7 +37,7 @@ class Sharding:
 
     def needed(self, output: Path, P: Path, Q: Path | None, per_pair: bool = True) -> bool:
         """Whether this is a job: an option of jobs is given, another format than .npy and .npz, or much work."""
-        if any(value for name, value in asdict(self).items() if name != "verbose"):
+        if any(value is not None and value is not False for name, value in asdict(self).items() if name != "verbose"):
             return True
         inputs = [path for path in (P, Q) if path]
         if any(path.suffix.lower() not in DIRECT_FORMATS for path in (output, *inputs)):
