@@ -125,6 +125,28 @@ def test_rows_against_one(folder, small_plan, counts):
     same(result.load(), kl.rowwise(kl.Categorical(counts=counts), kl.Categorical(counts=counts[3:4])))
 
 
+@pytest.mark.skipif(not hasattr(kl, "radius_neighbors"), reason="this klfast has no radius_neighbors")
+@pytest.mark.parametrize(("shard_rows", "block_rows"), [(400, None), (97, 250), (250, 64)])
+@pytest.mark.parametrize("against", [None, "Q.npy"])
+@pytest.mark.parametrize("radius", [0.0, 0.4, 50.0])
+def test_neighbours_within_a_radius(folder, small_plan, counts, shard_rows, block_rows, against, radius):
+    np.save("X.npy", counts)
+    np.save("Q.npy", counts[::-1] + 0.0)
+    small_plan(shard_rows, block_rows)
+    result = batch.radius_neighbors("X.npy", "graph.npz", radius, against=against, input="counts", smoothing=0.5)
+    p, q = (kl.Categorical(counts=x, smoothing=0.5) for x in (counts, counts[::-1]))
+    expected = kl.radius_neighbors(p, q if against else None, radius)
+    for found in (result.load(), scipy.sparse.load_npz("graph.npz")):
+        assert found.shape == expected.shape and found.nnz == expected.nnz
+        for name in ("indptr", "indices", "data"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    edges = batch.radius_neighbors("X.npy", "e.parquet", radius, against=against, input="counts", smoothing=0.5).load()
+    assert edges["target"].to_pylist() == expected.indices.tolist()
+    assert edges["source"].to_pylist() == np.repeat(np.arange(400), np.diff(expected.indptr)).tolist()
+    zarr_result = batch.radius_neighbors("X.npy", "g.zarr", radius, against=against, input="counts", smoothing=0.5)
+    np.testing.assert_array_equal(zarr_result.load().data, expected.data)
+
+
 def test_no_rows(folder):
     np.save("P.npy", np.empty((0, 4)))
     np.save("Q.npy", np.full((3, 4), 0.25))

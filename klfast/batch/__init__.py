@@ -9,7 +9,8 @@
 
 from .jobs import JobError
 from .preflight import Estimate
-from .questions import kneighbors, nearest, pairwise, rowwise, source
+from .questions import kneighbors, nearest, pairwise, radius_neighbors, rowwise, source
 from .result import Result
 
-__all__ = ["Estimate", "JobError", "Result", "kneighbors", "nearest", "pairwise", "rowwise", "source"]
+__all__ = ["Estimate", "JobError", "Result", "kneighbors", "nearest", "pairwise", "radius_neighbors", "rowwise",
+           "source"]

@@ -20,7 +20,7 @@ class Question:
     """A question of klfast: its name and its arguments, and what the numbers of the inputs mean."""
 
     kind: str
-    divergence: str = "kl"
+    divergence: str | kl.Divergence = "kl"
     parameter: str = "probs"
     smoothing: float | tuple | None = None
     k: int | None = None

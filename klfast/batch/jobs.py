@@ -57,12 +57,12 @@ def run(question: Question, left: Source, right: Source | None, target: Path, op
     sinks.check(target, options.layout)
     staff = pool.available(options.workers, options.n_jobs)
     directory = JobDirectory(target.with_name(target.name + ".parts"))
-    job, data, fingerprints = _prepare(question, left, right, staff, directory, target, options)
+    job, sizes, data, fingerprints = _prepare(question, left, right, staff, directory, target, options)
     if not options.dry_run:
         directory.open()
     try:
         done = _earlier(directory, job, options)
-        estimate = _estimate(job, staff, done, directory, target)
+        estimate = _estimate(job, sizes, staff, done, target)
         (options.announce or (lambda e: log.info("%r", e)))(estimate)
         if options.dry_run:
             return estimate
@@ -119,7 +119,7 @@ def _prepare(question, left, right, staff, directory: JobDirectory, target: Path
     data, name = identity(question, fingerprints, plan, versions)
     if stored and options.resume:
         _refuse_other(stored, data, directory.path)
-    return Job(question, left, right, plan, directory.path, name), data, fingerprints
+    return Job(question, left, right, plan, directory.path, name), sizes, data, fingerprints
 
 
 def _refuse_other(stored: dict, data: dict, path: Path) -> None:
@@ -129,6 +129,7 @@ def _refuse_other(stored: dict, data: dict, path: Path) -> None:
         for key in {**stored[part], **data[part]}:
             old, new = stored[part].get(key), data[part].get(key)
             if old != new:
+                old, new = (x.get("name", x) if isinstance(x, dict) else x for x in (old, new))  # a divergence
                 differences.append(f"{key} was {old!r} and is {new!r}")
     for side in {**stored["inputs"], **data["inputs"]}:
         old, new = stored["inputs"].get(side), data["inputs"].get(side)
@@ -152,10 +153,9 @@ def _tasks(job: Job) -> int:
     return len(job.checks()) + sum(map(len, job.passes()))
 
 
-def _estimate(job: Job, staff, done, directory: JobDirectory, target: Path) -> Estimate:
+def _estimate(job: Job, sizes: planning.Sizes, staff, done, target: Path) -> Estimate:
     q = job.question
-    sizes = preflight.sizes_of(q, job.left, job.right, target)
-    parts, output = preflight.disk_bytes(q, job.left, job.right, job.plan)
+    parts, output = preflight.disk_bytes(q, job.left, job.right, job.plan, sizes.within)
     staged = sum(source.staged_bytes for source in (job.left, job.right) if source)
     seconds = preflight.calibrate(q, job.left, job.right, staff)
     if seconds is not None:

@@ -44,6 +44,8 @@ class Sizes:
         Whether the work is rows times references, or rows.
     least_block : int
         References that a block must have.
+    within : float
+        Neighbours of a row within the radius, as a sample has them.
     library_bytes : int
         Memory that libraries for the formats of the files take in every process.
     """
@@ -57,6 +59,7 @@ class Sizes:
     value_bytes: int = 0
     per_pair: bool = True
     least_block: int = 1
+    within: float = 0.0
     library_bytes: int = 0
 
 

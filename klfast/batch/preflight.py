@@ -28,7 +28,7 @@ DISK_SPEED = 5e8
 MEMORY_SHARE = 0.7
 
 # What the libraries behind a format take in a process, their buffers included: PyArrow 26, 150 MiB; Zarr 3.1, 50 MiB.
-LIBRARY_BYTES = {".parquet": 160 << 20, ".pq": 160 << 20, ".zarr": 64 << 20}
+LIBRARY_BYTES = {".parquet": 192 << 20, ".pq": 192 << 20, ".zarr": 64 << 20}
 
 # Bytes in Parquet and Zarr files are compressed, but indices and distances hardly: counted as they are.
 ROW_OVERHEAD = 256  # manifest, headers, log lines: far below the rest
@@ -84,9 +84,12 @@ def sizes_of(question: Question, left: Source, right: Source | None, target: Pat
     feature = 8 if question.kind == "pairwise" and value_type(question, left, right) == np.float64 else 4
     # Norms, keys, their order, classes and groups of equal rows: eleven numbers of 8 bytes.
     reference_bytes = references.row_bytes + feature * n_bins + 16 + 88
-    answer_bytes, value_bytes, row_bytes = 64, 0, left.row_bytes
+    answer_bytes, value_bytes, row_bytes, within = 64, 0, left.row_bytes, 0.0
     if question.lists:
         answer_bytes += 16 * k * 4  # values and indices; merged, without self and being written
+    elif question.kind == "radius_neighbors":
+        within = neighbours_a_row(question, left, references)
+        answer_bytes += int(2 * 24 * 3 * within)  # shards differ: twice the mean; collected, without self, merged
     elif question.kind == "pairwise":
         value_bytes = value_type(question, left, right).itemsize
     elif question.kind == "rowwise":
@@ -94,7 +97,19 @@ def sizes_of(question: Question, left: Source, right: Source | None, target: Pat
     libraries = {suffix: size for suffix, size in LIBRARY_BYTES.items()
                  if suffix in (left.path.suffix, references.path.suffix, target.suffix)}
     return Sizes(left.shape[0], references.shape[0], n_bins, row_bytes, reference_bytes, answer_bytes, value_bytes,
-                 per_pair, k, sum(libraries.values()))
+                 per_pair, k, within, sum(libraries.values()))
+
+
+def neighbours_a_row(question: Question, left: Source, references: Source) -> float:
+    """The mean number of references within the radius, from a sample."""
+    n, m = left.shape[0], references.shape[0]
+    if n == 0 or m == 0:
+        return 0.0
+    columns = min(m, SAMPLE_REFERENCES, max(1, SAMPLE_VALUES // max(1, left.shape[1])))
+    rows = min(n, max(1, SAMPLE_VALUES // columns))
+    p, q = worker.rows_of(question, left, 0, rows), worker.rows_of(question, references, 0, columns)
+    with worker.places(left, 0, "P"), worker.places(references, 0, "Q"):
+        return kl.Index(q, question.divergence).radius_neighbors(p, question.radius).nnz / rows * m / columns
 
 
 def value_type(question: Question, left: Source, right: Source | None) -> np.dtype:
@@ -107,9 +122,12 @@ def value_type(question: Question, left: Source, right: Source | None) -> np.dty
     return np.dtype(np.float32 if single else np.float64)
 
 
-def disk_bytes(question: Question, left: Source, right: Source | None, plan: Plan) -> tuple[int, int]:
+def disk_bytes(question: Question, left: Source, right: Source | None, plan: Plan, within: float) -> tuple[int, int]:
     """Bytes of all parts, and of the output."""
     n, m = left.shape[0], (right or left).shape[0]
+    if question.kind == "radius_neighbors":
+        output = int(n * (8 + 16 * within))
+        return output * (1 + (plan.blocks > 1)), output
     if question.lists:
         output = n * question.k * 16
         return output * (plan.blocks + (plan.blocks > 1)), output
@@ -133,7 +151,7 @@ def calibrate(question: Question, left: Source, right: Source | None, workers: W
             seconds = _seconds(lambda: kl.rowwise(p, q, question.divergence, n_jobs=threads))
         return seconds * n / rows * _share(workers)
     columns = min(m, SAMPLE_REFERENCES, max(few, question.k or 1))
-    if question.kind == "pairwise":
+    if not question.lists:
         rows = max(1, min(rows, SAMPLE_VALUES // columns))
     p, q = worker.rows_of(question, left, 0, rows), worker.rows_of(question, references, 0, columns)
     start = time.perf_counter()
@@ -142,6 +160,9 @@ def calibrate(question: Question, left: Source, right: Source | None, workers: W
     if question.kind == "pairwise":
         def ask():
             index.pairwise(p, dtype=question.dtype, rtol=question.rtol, n_jobs=threads)
+    elif question.kind == "radius_neighbors":
+        def ask():
+            index.radius_neighbors(p, question.radius, n_jobs=threads)
     else:
         k = min(question.k or 1, columns)
 

@@ -101,6 +101,20 @@ def nearest(src, dst, divergence="kl", *, against=None, input="probs", smoothing
     return run(question, source(src), against and source(against), _target(question.kind, dst, src, against), options)
 
 
+def radius_neighbors(src, dst, radius, divergence="kl", *, against=None, limit=None, input="probs", smoothing=None,
+                     layout="edges", memory=None, workers=None, n_jobs=None, resume=False, dry_run=False,
+                     progress=False, announce=None):
+    """The references up to `radius` from each row, nearest first, to the bits of `klfast.radius_neighbors`.
+
+    Into ``.npz`` (CSR, for `scipy.sparse.load_npz`), ``.parquet`` or ``.zarr`` (a group of ``indptr``, ``indices`` and
+    ``data``). `limit` is the number of pairs that one shard may find. Memory and disk are planned for from a sample.
+    See `kneighbors`.
+    """
+    options = _options(memory, workers, n_jobs, resume, dry_run, progress, layout, announce)
+    question = _question("radius_neighbors", divergence, input, smoothing, radius=float(radius), limit=limit)
+    return run(question, source(src), against and source(against), _target(question.kind, dst, src, against), options)
+
+
 def pairwise(src, dst, against=None, divergence="kl", *, input="probs", smoothing=None, dtype=None, rtol=None,
              base=None, memory=None, workers=None, n_jobs=None, resume=False, dry_run=False, progress=False,
              announce=None):
@@ -131,7 +145,7 @@ def _question(kind: str, divergence, parameter, smoothing, base=None, **argument
         raise ValueError(f"input must be probs, counts, logits or log_probs; got {parameter!r}")
     if isinstance(smoothing, tuple):  # a background as plain numbers, so that the manifest can hold it
         smoothing = tuple(x.tolist() if hasattr(x, "tolist") else x for x in smoothing)
-    return Question(kind, getattr(divergence, "name", divergence), str(parameter), smoothing, base=base, **arguments)
+    return Question(kind, divergence, str(parameter), smoothing, base=base, **arguments)
 
 
 def _options(memory, workers, n_jobs, resume, dry_run, progress, layout, announce) -> Options:

@@ -52,7 +52,7 @@ def ask(job: Job, task: Task, threads: int, encoders: int) -> tuple[np.ndarray, 
         if q.kind == "pairwise":
             return (index.pairwise(left, dtype=q.dtype, rtol=q.rtol, base=q.base, n_jobs=threads),)
         if q.kind == "radius_neighbors":
-            return merging.within(job, task, index.radius_neighbors(left, q.radius, n_jobs=threads))
+            return merging.within(job, task, index.radius_neighbors(left, q.radius, limit=q.limit, n_jobs=threads))
         wanted = min(q.k + (job.right is None), len(index))
         return merging.without_self(job, task, *index.kneighbors(left, wanted, n_jobs=threads))
 
@@ -92,6 +92,8 @@ def _warm(index: kl.Index, job: Job, left: kl.Categorical) -> None:
     one = job.question.distributions(left.values[:1])
     if job.question.kind == "pairwise":
         index.pairwise(one, dtype=job.question.dtype, rtol=job.question.rtol)
+    elif job.question.kind == "radius_neighbors":
+        index.radius_neighbors(one, job.question.radius)
     else:
         index.kneighbors(one, 1)
 
