@@ -72,6 +72,7 @@ def test_neighbours_among_themselves(folder, small_plan, counts, shard_rows, blo
 @pytest.mark.parametrize("divergence", [d.name for d in kl.divergences()])
 @pytest.mark.parametrize("smoothing", [None, 0.5, ("dirichlet", 2.0, np.arange(1.0, BINS + 1))])
 def test_neighbours_among_others(folder, small_plan, counts, divergence, smoothing):
+    counts = np.delete(counts, np.s_[300:320], axis=0)  # scaled copies: equal but for roundings, in some divergences
     np.save("P.npy", counts[:200])
     np.save("Q.npy", counts)
     small_plan(61, 130)

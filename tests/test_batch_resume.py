@@ -82,12 +82,12 @@ def stopped(folder, monkeypatch):
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_random_moments(folder, seed):
     kills = child([40, 100], "random_kills", "graph.npz", seed)[0]["result"]
-    assert kills >= 5
+    assert kills >= 3
     assert complete()
 
 
 @posix
-@pytest.mark.parametrize(("suffix", "stride"), [(".npz", 1), (".zarr", 5)])
+@pytest.mark.parametrize(("suffix", "stride"), [(".npz", 2), (".zarr", 11)])
 def test_killed_at_every_step(folder, suffix, stride):
     if suffix == ".zarr":
         pytest.importorskip("zarr", reason="the extra `zarr` is not installed")

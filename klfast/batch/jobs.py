@@ -61,12 +61,13 @@ def run(question: Question, left: Source, right: Source | None, target: Path, op
     if not options.dry_run:
         directory.open()
     try:
-        done = _earlier(directory, job, options)
+        done = _earlier(directory, job, target, options)
         estimate = _estimate(job, sizes, staff, done, target)
         (options.announce or (lambda e: log.info("%r", e)))(estimate)
         if options.dry_run:
             return estimate
-        records = _work(job, staff, directory, done, target, options, (data, fingerprints))
+        complete = options.resume and _complete(directory, target)
+        records = [] if complete else _work(job, staff, directory, done, target, options, (data, fingerprints))
         directory.store(data, job.plan, job.id, fingerprints, finished=True)
         directory.remove()
     except BaseException:
@@ -140,17 +141,23 @@ def _refuse_other(stored: dict, data: dict, path: Path) -> None:
                          "to start anew")
 
 
-def _earlier(directory: JobDirectory, job: Job, options: Options) -> dict[str, Record]:
+def _complete(directory: JobDirectory, target: Path) -> bool:
+    """Whether an earlier run put the output in place, and ended while it removed the parts."""
+    return (directory.stored() or {}).get("finished", False) and target.exists()
+
+
+def _earlier(directory: JobDirectory, job: Job, target: Path, options: Options) -> dict[str, Record | None]:
     """What an earlier run of the same job finished."""
     if not (options.resume and directory.stored()) or options.dry_run:
         return {}
-    done = directory.finished(job)
-    log.info("resuming: %d of %d tasks are finished", len(done), _tasks(job))
+    done = dict.fromkeys(_tasks(job)) if _complete(directory, target) else directory.finished(job)
+    log.info("resuming: %d of %d tasks are finished", len(done), len(_tasks(job)))
     return done
 
 
-def _tasks(job: Job) -> int:
-    return len(job.checks()) + sum(map(len, job.passes()))
+def _tasks(job: Job) -> dict[str, Task]:
+    """All tasks by name, in the order of the work."""
+    return {task.name: task for group in (job.checks(), *job.passes()) for task in group}
 
 
 def _estimate(job: Job, sizes: planning.Sizes, staff, done, target: Path) -> Estimate:
@@ -164,27 +171,25 @@ def _estimate(job: Job, sizes: planning.Sizes, staff, done, target: Path) -> Est
         seconds *= 1 - sum(name.startswith("part") for name in done) / (len(job.passes()[0]) * job.plan.blocks)
     estimate = Estimate(
         q.kind, job.left.shape[0], job.references.shape[0], job.pairs, seconds, planning.peak(sizes, job.plan, staff),
-        parts + output + staged + preflight.ROW_OVERHEAD * _tasks(job), len(job.passes()[0]), job.plan.blocks,
+        parts + output + staged + preflight.ROW_OVERHEAD * len(_tasks(job)), len(job.passes()[0]), job.plan.blocks,
         staff.workers, staff.threads, len(done))
-    preflight.refuse_impossible(estimate, target.parent, staff.local, sum(r.bytes for r in done.values()))
+    preflight.refuse_impossible(estimate, target.parent, staff.local, sum(r.bytes for r in done.values() if r))
     return estimate
 
 
 def _work(job: Job, staff, directory: JobDirectory, done, target: Path, options: Options, identity_) -> list[Record]:
     """Everything that is not done yet, then the output."""
     data, fingerprints = identity_
-    total = max(1, job.pairs)
     records: list[Record] = []
-    with _explained(job, directory, records, done), tqdm(total=total, unit="pair", unit_scale=True,
-                                                         disable=not options.progress) as bar:
+    before = sum(_pairs(job, task) for name, task in _tasks(job).items() if name in done)
+    with _explained(job, directory, records, done), tqdm(total=max(1, job.pairs), initial=before, unit="pair",
+                                                         unit_scale=True, disable=not options.progress) as bar:
         directory.store(data, job.plan, job.id, fingerprints)
         staged = {side: source.stage(directory.path, f"input-{side}")
                   for side, source in (("left", job.left), ("right", job.right)) if source}
         near = replace(job, **staged)
         for tasks in (job.checks(), *job.passes()):
-            bar.update(sum(_pairs(job, task) for task in tasks if task.name in done))
-            left = [task for task in tasks if task.name not in done]
-            _run_pass(near, staff, directory, left, bar, records)
+            _run_pass(near, staff, directory, [task for task in tasks if task.name not in done], bar, records)
         _refuse_changed(job, fingerprints)
         sinks.assemble(near, target, options.layout)
     return records
@@ -230,8 +235,8 @@ def _explained(job: Job, directory: JobDirectory, records: list[Record], done):
     """Turns what can go wrong into one message that says what is kept."""
 
     def kept() -> str:
-        count = len(records) + len(done)
-        return f"{count} of {_tasks(job)} tasks are finished and kept in {directory.path}; resume goes on from there"
+        count, total = len(records) + len(done), len(_tasks(job))
+        return f"{count} of {total} tasks are finished and kept in {directory.path}; resume goes on from there"
 
     try:
         yield
@@ -266,5 +271,5 @@ def _result(job: Job, target: Path, staff, estimate: Estimate, records, done, se
         peaks["driver"] = workers.peak_bytes()
     disk = sum(p.stat().st_size for p in target.rglob("*") if p.is_file()) if target.is_dir() else target.stat().st_size
     log.info("done in %s: %s", duration(seconds), target)
-    return Result(target, job.question.kind, job.left.shape[0], job.references.shape[0], job.pairs, _tasks(job),
+    return Result(target, job.question.kind, job.left.shape[0], job.references.shape[0], job.pairs, len(_tasks(job)),
                   len(done), seconds, staff.workers, estimate.memory, sum(peaks.values()) or workers.peak_bytes(), disk)
