@@ -139,6 +139,46 @@ def test_ray(folder):
     assert "6,000 rows" in said
 
 
+MEMORY = """
+import json, sys
+import joblib
+from klfast import batch
+
+if __name__ == "__main__":
+    kind, budget, backend = sys.argv[1:]
+    with joblib.parallel_config(backend=backend, n_jobs=2):
+        if kind == "kneighbors":
+            result = batch.kneighbors("few.npy", "out.npz", 10, against="many.npy", memory=budget)
+        else:
+            result = batch.pairwise("many.npy", "out.npy", "few.npy", memory=budget)
+    print(json.dumps([batch.preflight.parse_bytes(budget), result.planned_memory, result.peak_memory]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not say how much a process held")
+@pytest.mark.parametrize(("kind", "budget", "backend"), [
+    ("kneighbors", "110M", "threading"), ("kneighbors", "320M", "loky"), ("pairwise", "100M", "threading")])
+def test_memory_stays_under_the_budget(tmp_path, rng, kind, budget, backend):
+    """100,000 rows take 24 MiB, encoded 34 MiB more; all values of the pairs 76 MiB."""
+    many = rng.random((100_000, 64), dtype=np.float32)
+    many /= many.sum(axis=1, keepdims=True)
+    np.save(tmp_path / "many.npy", many)
+    np.save(tmp_path / "few.npy", many[:200])
+    (tmp_path / "script.py").write_text(MEMORY)
+    done = subprocess.run([sys.executable, "script.py", kind, budget, backend], cwd=tmp_path, capture_output=True,
+                          text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    budget, planned, peak = json.loads(done.stdout)
+    assert peak <= planned <= budget
+    found = np.load(tmp_path / ("out.npz" if kind == "kneighbors" else "out.npy"), mmap_mode="r")
+    if kind == "kneighbors":
+        distances, indices = kl.kneighbors(many[:200], many, 10)
+        np.testing.assert_array_equal(found["distances"], distances)
+        np.testing.assert_array_equal(found["indices"], indices)
+    else:
+        np.testing.assert_array_equal(found, kl.pairwise(many, many[:200]))
+
+
 def test_threads_and_processes_agree(folder, monkeypatch):
     said = run(SCRIPT + """
 if __name__ == "__main__":
