@@ -6,6 +6,7 @@ import errno
 import functools
 import logging
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,7 +48,7 @@ class Options:
     dry_run: bool = False
     progress: bool = False
     layout: str = "edges"
-    announce: object = None  # called with the Estimate before the work starts
+    announce: Callable[[Estimate], object] | None = None  # called before the work starts
 
 
 def run(question: Question, left: Source, right: Source | None, target: Path, options: Options) -> Result | Estimate:
@@ -57,18 +58,19 @@ def run(question: Question, left: Source, right: Source | None, target: Path, op
     sinks.check(target, options.layout)
     staff = pool.available(options.workers, options.n_jobs)
     directory = JobDirectory(target.with_name(target.name + ".parts"))
-    job, sizes, data, fingerprints = _prepare(question, left, right, staff, directory, target, options)
+    ready = _prepare(question, left, right, staff, directory, target, options)
+    job = ready.job
     if not options.dry_run:
         directory.open()
     try:
         done = _earlier(directory, job, target, options)
-        estimate = _estimate(job, sizes, staff, done, target)
+        estimate = _estimate(job, ready.sizes, staff, done, target)
         (options.announce or (lambda e: log.info("%r", e)))(estimate)
         if options.dry_run:
             return estimate
         complete = options.resume and _complete(directory, target)
-        records = [] if complete else _work(job, staff, directory, done, target, options, (data, fingerprints))
-        directory.store(data, job.plan, job.id, fingerprints, finished=True)
+        records = [] if complete else _work(ready, staff, directory, done, target, options)
+        directory.store(ready.identity, job.plan, job.id, ready.fingerprints, finished=True)
         directory.remove()
     except BaseException:
         _leave(directory, options)
@@ -99,8 +101,19 @@ def _check(question: Question, left: Source, right: Source | None) -> None:
         raise ValueError(f"k must be 1 to {max(candidates, 0)}, the number of candidates; got {question.k}")
 
 
-def _prepare(question, left, right, staff, directory: JobDirectory, target: Path, options: Options):
-    """The job with its plan (that of the unfinished job, if it is resumed), and what identifies it."""
+@dataclass(frozen=True)
+class Prepared:
+    """A job, the sizes that its plan was made from, and what identifies it."""
+
+    job: Job
+    sizes: planning.Sizes
+    identity: dict
+    fingerprints: dict
+
+
+def _prepare(question: Question, left: Source, right: Source | None, staff: planning.Workers, directory: JobDirectory,
+             target: Path, options: Options) -> Prepared:
+    """The job with its plan: that of the unfinished job, if it is resumed."""
     fingerprints = {side: source.fingerprint() for side, source in (("P", left), ("Q", right)) if source}
     versions = {"klfast": kl.__version__, "arithmetic": workers.arithmetic()}
     sizes = preflight.sizes_of(question, left, right, target)
@@ -120,7 +133,7 @@ def _prepare(question, left, right, staff, directory: JobDirectory, target: Path
     data, name = identity(question, fingerprints, plan, versions)
     if stored and options.resume:
         _refuse_other(stored, data, directory.path)
-    return Job(question, left, right, plan, directory.path, name), sizes, data, fingerprints
+    return Prepared(Job(question, left, right, plan, directory.path, name), sizes, data, fingerprints)
 
 
 def _refuse_other(stored: dict, data: dict, path: Path) -> None:
@@ -177,20 +190,20 @@ def _estimate(job: Job, sizes: planning.Sizes, staff, done, target: Path) -> Est
     return estimate
 
 
-def _work(job: Job, staff, directory: JobDirectory, done, target: Path, options: Options, identity_) -> list[Record]:
+def _work(ready: Prepared, staff, directory: JobDirectory, done, target: Path, options: Options) -> list[Record]:
     """Everything that is not done yet, then the output."""
-    data, fingerprints = identity_
+    job = ready.job
     records: list[Record] = []
     before = sum(_pairs(job, task) for name, task in _tasks(job).items() if name in done)
     with _explained(job, directory, records, done), tqdm(total=max(1, job.pairs), initial=before, unit="pair",
                                                          unit_scale=True, disable=not options.progress) as bar:
-        directory.store(data, job.plan, job.id, fingerprints)
+        directory.store(ready.identity, job.plan, job.id, ready.fingerprints)
         staged = {side: source.stage(directory.path, f"input-{side}")
                   for side, source in (("left", job.left), ("right", job.right)) if source}
         near = replace(job, **staged)
         for tasks in (job.checks(), *job.passes()):
             _run_pass(near, staff, directory, [task for task in tasks if task.name not in done], bar, records)
-        _refuse_changed(job, fingerprints)
+        _refuse_changed(job, ready.fingerprints)
         sinks.assemble(near, target, options.layout)
     return records
 
@@ -254,7 +267,7 @@ def _explained(job: Job, directory: JobDirectory, records: list[Record], done):
 
 def _leave(directory: JobDirectory, options: Options) -> None:
     """After an error: parts stay, but a directory without any part is removed."""
-    if options.dry_run or not directory.exists() or directory._lock is None:
+    if options.dry_run or not directory.held:
         return
     try:
         if not any(directory.path.glob("*.part")):
@@ -264,7 +277,7 @@ def _leave(directory: JobDirectory, options: Options) -> None:
 
 
 def _result(job: Job, target: Path, staff, estimate: Estimate, records, done, seconds: float) -> Result:
-    peaks = {f"{r.worker}": 0 for r in records}
+    peaks = {record.worker: 0 for record in records}
     for record in records:
         peaks[record.worker] = max(peaks[record.worker], record.peak)
     if not staff.in_driver:

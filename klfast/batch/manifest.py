@@ -87,8 +87,14 @@ class JobDirectory:
                 raise ValueError(f"another process works on {self.path}; wait for it, or end it") from None
             except OSError:  # a file system without locks
                 pass
-        for leftover in self.path.glob(".*.tmp"):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+        for pattern in (".*.tmp", "input-*.npz"):  # copies of inputs carry no checksum: they are made again
+            for leftover in self.path.glob(pattern):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+    @property
+    def held(self) -> bool:
+        """Whether this process works on it."""
+        return self._lock is not None
 
     def close(self) -> None:
         for file in (self._log, self._lock):
