@@ -20,6 +20,10 @@ import numpy as np
 
 import klfast as kl
 from klfast import files
+from klfast.batch.jobs import JobError
+from klfast.batch.result import scaled
+from klfast.batch.terminal import Sharding
+from klfast.batch.workers import peak_bytes
 
 try:
     import typer
@@ -51,14 +55,26 @@ def _argument(name: str, help: str):
     return typer and typer.Argument(metavar=name, help=help)
 
 
-Rows = Annotated[Path, _argument("P", "Distributions, one a row: .npy, or .npz (one array, or scipy.sparse.save_npz).")]
+Rows = Annotated[Path, _argument("P", "Distributions, one a row: .npy, .npz (one array, or scipy.sparse.save_npz), "
+                                      ".parquet, .zarr.")]
 Output = Annotated[Path, _option("-o", "--output", help="File to write; one that exists is replaced at the end.")]
 DivergenceName = Annotated[str, _option("--divergence", "-d", help="One of those that `klfast info` lists.")]
 InputKind = Annotated[Input, _option("--input", help="What the numbers are.")]
 Smoothing = Annotated[str | None, _option("--smoothing", help="Number added to every bin, or jelinek-mercer:WEIGHT, "
                                              "or dirichlet:MASS.")]
 Base = Annotated[float | None, _option("--base", help="Base of the logarithm; default e (nats), 2 gives bits.")]
-Jobs = Annotated[int | None, _option("--n-jobs", "-j", help="Threads; default: the cores this process may use.")]
+Jobs = Annotated[int | None, _option("--n-jobs", "-j", help="Threads (of each worker); default: the cores this process "
+                                     "may use.")]
+Memory = Annotated[str | None, _option("--memory", help="What the job may take, such as 4G; inputs may be larger.")]
+NWorkers = Annotated[int | None, _option("--workers", help="Shards at a time; default 1, with all threads.")]
+Backend = Annotated[str | None, _option("--backend", help="joblib's: threading (default), loky, dask, ray, spark.")]
+Resume = Annotated[bool, _option("--resume", help="Go on with a job that was interrupted.")]
+DryRun = Annotated[bool, _option("--dry-run", help="Only say what the job will take.")]
+Verbose = Annotated[bool, _option("-v", "--verbose", help="A line for each shard.")]
+Column = Annotated[str | None, _option("--column", help="Column of lists (Parquet) or array (.npz, Zarr) to read.")]
+Ids = Annotated[str | None, _option("--ids", help="Names of the rows: a column or array of the input, or a .npy.")]
+QIds = Annotated[str | None, _option("--against-ids", help="Names of the rows of Q, if not as --ids says.")]
+Layout = Annotated[str | None, _option("--layout", help="Of .parquet: edges (default), or lists.")]
 
 
 # ---- commands ----------------------------------------------------------------------------------------------
@@ -74,11 +90,24 @@ def kneighbors(
     input: InputKind = Input.probs,
     smoothing: Smoothing = None,
     n_jobs: Jobs = None,
+    memory: Memory = None,
+    workers: NWorkers = None,
+    backend: Backend = None,
+    column: Column = None,
+    ids: Ids = None,
+    against_ids: QIds = None,
+    layout: Layout = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
 ) -> None:
     """Exact nearest neighbours of each row.
 
-    Writes an .npz with `distances` and `indices`, both (n, k), nearest first.
+    Writes an .npz or .zarr with `distances` and `indices`, both (n, k), nearest first, or the edges as .parquet.
     """
+    jobs = Sharding(memory, workers, backend, column, ids, against_ids, layout, resume, dry_run, verbose)
+    if jobs.needed(output, P, against):
+        return sharded(jobs, "kneighbors", P, output, against, divergence, input, smoothing, n_jobs, k=k)
     target = files.check_output(output, ".npz", [P, against] if against else [P])
     with task(P=P, Q=against or P) as finish:
         p = distributions(P, input, smoothing)
@@ -102,11 +131,24 @@ def pairwise(
                                              "1e-4 (float32).")] = None,
     base: Base = None,
     n_jobs: Jobs = None,
+    memory: Memory = None,
+    workers: NWorkers = None,
+    backend: Backend = None,
+    column: Column = None,
+    ids: Ids = None,
+    against_ids: QIds = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
 ) -> None:
     """All divergences D(P_i || Q_j).
 
-    Writes an .npy of n rows and m columns, which may be larger than memory.
+    Writes an .npy or .zarr of n rows and m columns, which may be larger than memory.
     """
+    jobs = Sharding(memory, workers, backend, column, ids, against_ids, None, resume, dry_run, verbose)
+    if jobs.needed(output, P, Q):
+        return sharded(jobs, "pairwise", P, output, Q, divergence, input, smoothing, n_jobs, dtype=dtype, rtol=rtol,
+                       base=base)
     target = files.check_output(output, ".npy", [P, Q] if Q else [P])
     with task(P=P, Q=Q or P) as finish:
         p = distributions(P, input, smoothing)
@@ -128,11 +170,23 @@ def rowwise(
     smoothing: Smoothing = None,
     base: Base = None,
     n_jobs: Jobs = None,
+    memory: Memory = None,
+    workers: NWorkers = None,
+    backend: Backend = None,
+    column: Column = None,
+    ids: Ids = None,
+    against_ids: QIds = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
 ) -> None:
     """Divergences D(P_i || Q_i), row by row.
 
-    Writes an .npy of n values.
+    Writes an .npy, .npz, .parquet or .zarr of n values.
     """
+    jobs = Sharding(memory, workers, backend, column, ids, against_ids, None, resume, dry_run, verbose)
+    if jobs.needed(output, P, Q, per_pair=False):
+        return sharded(jobs, "rowwise", P, output, Q, divergence, input, smoothing, n_jobs, base=base)
     target = files.check_output(output, ".npy", [P, Q])
     with task(P=P, Q=Q) as finish:
         p, q = (distributions(path, input, smoothing) for path in (P, Q))
@@ -197,6 +251,17 @@ def parse_smoothing(text: str | None):
     return (scheme, number) if scheme else number
 
 
+def sharded(jobs: Sharding, kind: str, P: Path, output: Path, Q: Path | None, divergence: str, input: Input,
+            smoothing: str | None, n_jobs: int | None, **arguments) -> None:
+    """The command as a job of `klfast.batch`."""
+    arguments |= dict(divergence=divergence, input=input.value, smoothing=parse_smoothing(smoothing), n_jobs=n_jobs)
+    with task(P=P, Q=Q or P):
+        result = jobs.run(kind, P, output, Q, arguments, on_terminal())
+    if result:
+        print(summary(result.pairs, result.seconds, f"{result.peak_memory / 2**20:,.0f} MiB", output)
+              + f" ({result.tasks:,} tasks, {result.resumed:,} of them finished before)" * bool(result.resumed))
+
+
 def on_terminal() -> bool:
     """Whether a person is watching: then a progress bar is shown."""
     return sys.stderr.isatty()
@@ -219,9 +284,7 @@ def task(**names: Path) -> Iterator[Callable[[int, Path], None]]:
     start = time.perf_counter()
 
     def finish(pairs: int, output: Path) -> None:
-        seconds = time.perf_counter() - start
-        print(f"{pairs:,} pair{'s' * (pairs != 1)} in {seconds:.2f} s, {scaled(pairs / seconds)}pairs/s, "
-              f"peak memory {peak_memory()}, wrote {output}")
+        print(summary(pairs, time.perf_counter() - start, peak_memory(), output))
 
     try:
         yield finish
@@ -230,28 +293,22 @@ def task(**names: Path) -> Iterator[Callable[[int, Path], None]]:
         raise ValueError(_as_options(message)) from None
 
 
+def summary(pairs: int, seconds: float, memory: str, output: Path) -> str:
+    """The line at the end of a command."""
+    return (f"{pairs:,} pair{'s' * (pairs != 1)} in {seconds:.2f} s, {scaled(pairs / seconds)}pairs/s, "
+            f"peak memory {memory}, wrote {output}")
+
+
 def _as_options(message: str) -> str:
     """Advice to call `klfast.Categorical(counts=..., smoothing=0.5)` as options of the command line."""
     smoothed = re.sub(r"klfast\.Categorical\((\w+)=\.\.\., smoothing=([\d.]+)\)", r"--input \1 --smoothing \2", message)
     return re.sub(r"klfast\.Categorical\((\w+)=\.\.\.\)", r"--input \1", smoothed)
 
 
-def scaled(x: float) -> str:
-    """x with three digits and a prefix: 12,345,678 is ``12.3 M``."""
-    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if x >= size:
-            return f"{x / size:.3g} {prefix}"
-    return f"{x:.3g} "
-
-
 def peak_memory() -> str:
     """The most memory that this process has held, or ``unknown`` where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return "unknown"
-    unit = 1 if sys.platform == "darwin" else 1024
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20:,.0f} MiB"
+    held = peak_bytes()
+    return f"{held / 2**20:,.0f} MiB" if held else "unknown"
 
 
 # ---- the program ----------------------------------------------------------------------------------------------
@@ -283,7 +340,7 @@ def _application():
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 2 wrong input (one line on stderr), 130 interrupted.
+    """Run the command line and exit: 0 done, 1 a job ended early, 2 wrong input (one line on stderr), 130 interrupted.
 
     Parameters
     ----------
@@ -303,12 +360,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _fail(f"{error.format_message().rstrip('.')} (see {where} --help)")
     except ValueError as error:
         _fail(str(error))
+    except JobError as error:
+        _fail(str(error), 1)
     except MemoryError as error:
         _fail(f"not enough memory: {error}")
     except OSError as error:
         _fail(f"{error.filename or 'input or output'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
+    except KeyboardInterrupt as error:
+        _fail(f"interrupted; {error}" if str(error) else "interrupted", 130)
     sys.exit(0)
 
 

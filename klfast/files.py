@@ -74,13 +74,18 @@ def _read_npz(path: Path):
     return matrix.tocsr()
 
 
-def check_output(path: Path, suffix: str, inputs: list[Path]) -> Path:
-    """The file that output goes to, links resolved; ValueError if it cannot be written or is an input."""
-    if path.suffix.lower() != suffix:
-        raise ValueError(f"the output {path} must end in {suffix}")
+def check_output(path: Path, suffix: str | tuple[str, ...], inputs: list[Path]) -> Path:
+    """Where output goes, links resolved; ValueError if it cannot be written or is an input.
+
+    The path must end in `suffix`, or one of them; .zarr is a directory, all others are files.
+    """
+    suffixes = (suffix,) if isinstance(suffix, str) else suffix
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"the output {path} must end in {' or '.join(suffixes)}")
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise ValueError(f"the output {path} is not a file")
+    is_directory = path.suffix.lower() == ".zarr"
+    if target.exists() and not (target.is_dir() if is_directory else target.is_file()):
+        raise ValueError(f"the output {path} is not a {'directory' if is_directory else 'file'}")
     if not target.parent.is_dir():
         raise ValueError(f"the directory of the output, {target.parent}, does not exist")
     if not os.access(target.parent, os.W_OK):
