@@ -53,7 +53,10 @@ static void exponential_center1(const double *sums, double n, const double *firs
 {
     center[0] = rate_center(sums[0], n, first[0]);
 }
-static kl_feature_row exponential_mean1(const double *t, const double *c, double *x) { return rate_mean(t[0], c[0], x); }
+static kl_feature_row exponential_mean1(const double *t, const double *c, double *x)
+{
+    return rate_mean(t[0], c[0], x);
+}
 static kl_feature_row exponential_natural1(const double *t, const double *c, double *y)
 {
     return rate_natural(t[0], c[0], y);
@@ -85,7 +88,8 @@ static kl_feature_row pareto_natural1(const double *t, const double *c, double *
 KL_SCALAR_FAMILY(exponential, 1, 1, 1)
 KL_SCALAR_FAMILY(pareto, 2, 1, 1)
 
-/* ---- Weibull: with the shape k in common, T = x^k, an exponential law of rate scale^-k ------------------------- */
+/* ---- Weibull: with the shape k in common, T = x^k, an exponential law of rate scale^-k --------------------------
+ * L = k log(scale ratio) has a relative error of 3u; e^L makes that 3u |L|: hence the factors 1 + |L|. */
 
 static double weibull_direct1(const double *p, const double *q)
 {
@@ -121,16 +125,18 @@ static kl_feature_row weibull_mean1(const double *t, const double *c, double *x)
 {
     if (t[1] != c[1]) return kl_unfit;
     const double L = log_scale(t, c), offset = kl_exp_rest(L);
+    const double magnitude = 1 + 0.25 * fabs(L);
     x[0] = expm1(L);
-    return (kl_feature_row){offset, offset + fabs(L) * fabs(L), x[0] * x[0]};
+    return (kl_feature_row){offset, magnitude * offset, magnitude * magnitude * x[0] * x[0]};
 }
 
 static kl_feature_row weibull_natural1(const double *t, const double *c, double *y)
 {
     if (t[1] != c[1]) return kl_unfit;
     const double L = log_scale(t, c), offset = kl_exp_rest(-L);
+    const double magnitude = 1 + 0.25 * fabs(L);
     y[0] = -expm1(-L);
-    return (kl_feature_row){offset, offset + fabs(L) * fabs(L), y[0] * y[0]};
+    return (kl_feature_row){offset, magnitude * offset, magnitude * magnitude * y[0] * y[0]};
 }
 
 #define weibull_check1 two_positive

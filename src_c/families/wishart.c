@@ -117,7 +117,7 @@ static void finish(double *sums, double n, const double *first, int64_t K, doubl
     center[0] = usable ? df : first[0];
 }
 
-/* ---- features ------------------------------------------------------------------------------------------------------ */
+/* ---- features -------------------------------------------------------------------------------------------------- */
 
 /* The standard deviation of log|X| - tr X, about. */
 static double log_scale(double n, int64_t d)
@@ -183,8 +183,9 @@ static kl_feature_row natural(const double *row, const double *c, int64_t K, dou
     const double rounding = 2 * (1 + f) * ef + (D + 3) * f * f + 8 * f;
     const double norm = sqrt(kl_norm2(y + 1, n)) + weight * (rounding + 4 * sqrt(D) * fabs(gap)) / 16;
     const double offset = diagonal_terms(c[0], row[0], c + 1, row + 1, d) + 0.5 * c[0] * off_diagonal2(G, d);
-    return kl_settled_features((kl_feature_row){offset, 2 * offset + c[0] * f * ef / 32, y[0] * y[0] + norm * norm}, y, K);
+    const kl_feature_row out = {offset, 2 * offset + c[0] * f * ef / 32, y[0] * y[0] + norm * norm};
+    return kl_settled_features(out, y, K);
 }
 
-const kl_family kl_wishart = {"wishart", check, direct, entropy, width, scratch_size, sums_size, accumulate, finish, mean,
-                              natural};
+const kl_family kl_wishart = {"wishart", check, direct, entropy, width, scratch_size, sums_size, accumulate, finish,
+                              mean, natural};
