@@ -1,5 +1,19 @@
-"""Families of distributions: parameters and their validation, one file a family."""
+"""Families of distributions: parameters and their validation, one file a family or a few close relatives."""
 
 from .categorical import Categorical, as_distribution
+from .counts import Bernoulli, Binomial, Geometric, NegativeBinomial, Poisson
+from .directions import VonMises, VonMisesFisher
+from .family import Family
+from .location import Cauchy, Gumbel, Laplace, Uniform
+from .normal import DiagNormal, HalfNormal, LogNormal, MultivariateNormal, Normal, Rayleigh
+from .positive import Chi2, Exponential, Gamma, InverseGamma, InverseGaussian, Pareto, Weibull
+from .simplex import Beta, Dirichlet
+from .wishart import Wishart
 
-__all__ = ["Categorical", "as_distribution"]
+FAMILIES = (
+    Bernoulli, Beta, Binomial, Cauchy, Chi2, DiagNormal, Dirichlet, Exponential, Gamma, Geometric, Gumbel, HalfNormal,
+    InverseGamma, InverseGaussian, Laplace, LogNormal, MultivariateNormal, NegativeBinomial, Normal, Pareto, Poisson,
+    Rayleigh, Uniform, VonMises, VonMisesFisher, Weibull, Wishart,
+)
+
+__all__ = ["Categorical", "FAMILIES", "Family", "as_distribution", *(family.__name__ for family in FAMILIES)]
