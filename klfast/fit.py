@@ -43,7 +43,8 @@ def fit(family, X, *, axis: int = 0, weights=None, **known):
     Notes
     -----
     For exponential families the mean parameters of the answer are the averages of the sufficient statistics. Gamma,
-    Beta, Dirichlet and von Mises solve for the rest by Newton's method; Normal averages squared deviations from the mean.
+    Beta, Dirichlet and von Mises solve for the rest by Newton's method; Normal averages squared deviations from the
+    mean.
     """
     cls = family_class(family)
     X = np.moveaxis(np.asarray(X, np.float64), axis, 0)
@@ -152,7 +153,7 @@ def family_class(family):
 
 
 def _averager(X, weights):
-    """average(t) over the first axis; products are summed first, so frequencies 0.6 and 0.4 of 1 and 0 average to 0.6."""
+    """average(t) over the first axis; products are summed first, so frequencies 0.6, 0.4 of 1, 0 average to 0.6."""
     if weights is None:
         return lambda t: np.mean(t, axis=0)
     w = np.asarray(weights, np.float64)

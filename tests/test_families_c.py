@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from family_library import Families, build, compiler
+from family_library import families  # noqa: F401 (a fixture)
 from oracle import assert_accurate
 from oracle_families import cases
 from oracle_families.strata import moved, row
@@ -16,13 +16,6 @@ EXPONENTIAL = [name for name in NAMES if name not in ("gumbel", "cauchy", "unifo
 LOOSE = ("multivariate_normal", "wishart", "von_mises", "von_mises_fisher", "weibull", "gumbel")
 SHARED = {"laplace": 0, "weibull": 1}  # the parameter that makes them exponential families
 U = 2.0**-53
-
-
-@pytest.fixture(scope="session")
-def families(tmp_path_factory):
-    if compiler() is None:
-        pytest.skip("no C compiler: the families are tested as a library of their own")
-    return Families(build(tmp_path_factory.mktemp("families")))
 
 
 def cloud(name, rng, spread, n=25):
