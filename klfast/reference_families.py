@@ -11,6 +11,7 @@ Values are mpmath numbers with at least 40 correct digits (mpmath is needed, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -132,7 +133,8 @@ def _kl_rows(family, p, q, formula):
 
 def _settled(formula, p, q):
     """A value >= 0 with as many digits as it takes for 40 of them not to change any more."""
-    digits, last = DIGITS, None
+    sizes = [abs(math.frexp(x)[1]) for x in (*p, *q) if math.isfinite(x)]
+    digits, last = DIGITS + max(sizes, default=0), None  # so that 1 - p and p + q are seen as what they are
     while digits < 20_000:
         mp = _context(digits)
         value = formula(mp, [mp.mpf(x) for x in p], [mp.mpf(x) for x in q])

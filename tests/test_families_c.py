@@ -191,3 +191,22 @@ def test_covariances_of_larger_condition(families, rng):
             p, q = np.array([*np.zeros(d), *L]), np.array([*(eps * rng.normal(size=d)), *M])
             for name, a, b in (("multivariate_normal", p, q), ("wishart", np.array([7.5, *L]), np.array([1e6, *M]))):
                 assert_accurate(families[name].kl(a, b), float(reference.kl(name, a, b)), 0.0, 1e-13, name)
+
+
+@pytest.mark.parametrize("size", [20, 290])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("multivariate_normal", "wishart")])
+def test_whatever_the_parameters(families, name, size, rng):
+    """Never negative, never NaN, 0 only for equal rows; features are finite, or the row is left to the direct kernel."""
+    family = families[name]
+    for _ in range(100):
+        rows = np.array([row(name, rng, size) for _ in range(2)], np.float64)
+        if any(family.check(r)[0] for r in rows):
+            continue
+        assert (family.kl(rows[0], rows[1]) > 0) == (not np.array_equal(rows[0], rows[1]))
+        assert not family.has_entropy or not np.isnan(family.entropy(rows[0]))
+        if family.width(rows.shape[1]):
+            center = family.center(rows)
+            assert family.check(center)[0] == 0
+            for role in ("mean", "natural"):
+                features, numbers = family.features(role, rows, center)
+                assert np.isfinite(features).all() and np.isfinite(numbers[:, [0, 2]]).all() and (numbers >= 0).all()

@@ -78,7 +78,7 @@ static double direct(const double *p, const double *q, int64_t K, double *scratc
     for (int64_t k = 0; k < d; k++) scale[k] = kl_row_of(p + 1, k)[k] / kl_row_of(q + 1, k)[k];
     kl_triangle_ratio(q + 1, p + 1, scale, d, E); /* off the diagonal, M: a change of scale alone leaves 0 there */
     const double value = diagonal_terms(p[0], q[0], p + 1, q + 1, d) + 0.5 * p[0] * off_diagonal2(E, d);
-    return value == value ? kl_settled(value, p, q, K) : INFINITY;
+    return kl_settled(kl_or_infinite(value), p, q, K);
 }
 
 static double entropy(const double *row, int64_t K, double *scratch)
