@@ -13,7 +13,7 @@ from klfast import reference_families as reference
 
 NAMES = list(reference.FAMILIES)
 EXPONENTIAL = [name for name in NAMES if name not in ("gumbel", "cauchy", "uniform")]
-LOOSE = ("multivariate_normal", "wishart", "von_mises", "von_mises_fisher", "weibull", "gumbel")
+RTOL = 4e-15  # the contract is 1e-14 (1e-13 for some), what was measured 1e-15: libm may differ
 SHARED = {"laplace": 0, "weibull": 1}  # the parameter that makes them exponential families
 U = 2.0**-53
 
@@ -38,7 +38,7 @@ def test_direct_against_the_table(families, name):
     assert len(of_family) >= 30
     found = np.array([families[name].kl(case.p, case.q) for case in of_family])
     wanted = np.array([case.kl for case in of_family])
-    assert_accurate(found, wanted[:, 0], wanted[:, 1], 1e-13 if name in LOOSE else 1e-14, name)
+    assert_accurate(found, wanted[:, 0], wanted[:, 1], RTOL, name)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if reference.FAMILIES[name].entropy])
