@@ -81,6 +81,19 @@ def test_errors_say_what_and_where(make, words):
         make()
 
 
+def test_what_can_be_compared():
+    P, Q = d.comparable(d.Bernoulli([0.5, 0.25]), d.Bernoulli(logits=[0.0, 1.0]))
+    assert P.family == Q.family == "bernoulli_logits" and P.logits[0] == 0
+    assert d.comparable(d.DiagNormal(np.zeros((3, 2)), 1), d.Normal(np.zeros((5, 2)), 1, event_ndim=1))[1].shape == (5, 2)
+    for bad, words in (((d.Normal(0, 1), d.Cauchy(0, 1)), "within a family"),
+                       ((d.Dirichlet([1, 1]), d.Dirichlet([1, 1, 1])), "must agree"),
+                       ((d.Binomial(3, 0.5), d.Binomial([3, 4], 0.5)), r"several values \(3 to 4\)"),
+                       ((d.NegativeBinomial(3, 0.5), d.NegativeBinomial(2, 0.5)), "all are equal"),
+                       ((d.Bernoulli([1.0]), d.Bernoulli(logits=[0.0])), "no finite logit")):
+        with pytest.raises(ValueError, match=words):
+            d.comparable(*bad)
+
+
 def pairs_of(rng, n=6):
     """Two batches of each family that torch has, as (class name, torch arguments of P, of Q)."""
     def real():

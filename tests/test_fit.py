@@ -178,3 +178,16 @@ def test_barycenter_far_from_zero():
     found = barycenter(d.Normal([1e8, 1e8 + 2], 1e-3))
     assert found.loc == 1e8 + 1 and found.scale == pytest.approx(np.sqrt(1 + 1e-6), rel=1e-14)
     assert barycenter(d.Bernoulli([0.2, 1.0]), [0.5, 0.5]).probs == 0.6
+
+
+def test_bhattacharyya_by_the_left_barycenter(families):
+    """-log of the integral of p^a q^(1 - a) is a KL(r||p) + (1 - a) KL(r||q), r the left barycenter."""
+    p, q = (1.0, 2.0), (0.0, 3.0)
+    dists = d.Normal([p[0], q[0]], [p[1], q[1]])
+    for a in (0.5, 0.2):
+        r = barycenter(dists, [a, 1 - a], side="left").parameters()[0]
+        value = sum(w * families["normal"].kl(r, row) for w, row in zip((a, 1 - a), dists.parameters()))
+        mixed = a * q[1] ** 2 + (1 - a) * p[1] ** 2
+        wanted = a * (1 - a) * (p[0] - q[0]) ** 2 / (2 * mixed) \
+            + 0.5 * np.log(mixed) - (1 - a) * np.log(p[1]) - a * np.log(q[1])
+        assert value == pytest.approx(wanted, rel=1e-14)

@@ -3,7 +3,7 @@
 from .categorical import Categorical, as_distribution
 from .counts import Bernoulli, Binomial, Geometric, NegativeBinomial, Poisson
 from .directions import VonMises, VonMisesFisher
-from .family import Family
+from .family import Family, comparable
 from .location import Cauchy, Gumbel, Laplace, Uniform
 from .normal import DiagNormal, HalfNormal, LogNormal, MultivariateNormal, Normal, Rayleigh
 from .positive import Chi2, Exponential, Gamma, InverseGamma, InverseGaussian, Pareto, Weibull
@@ -16,4 +16,4 @@ FAMILIES = (
     Rayleigh, Uniform, VonMises, VonMisesFisher, Weibull, Wishart,
 )
 
-__all__ = ["Categorical", "FAMILIES", "Family", "as_distribution", *(family.__name__ for family in FAMILIES)]
+__all__ = ["Categorical", "FAMILIES", "Family", "as_distribution", "comparable", *(family.__name__ for family in FAMILIES)]

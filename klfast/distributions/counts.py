@@ -71,6 +71,7 @@ class Binomial(_Trials):
     """
 
     family = "binomial"
+    common = "total_count"
     domains = {"total_count": COUNT, "probs": PROBABILITY}
 
     def __init__(self, total_count, probs=None, logits=None, *, event_ndim=0):
@@ -115,6 +116,7 @@ class NegativeBinomial(_Trials):
     """
 
     family = "negative_binomial"
+    common = "total_count"
     domains = {"total_count": POSITIVE, "probs": PROBABILITY_BELOW_1}
 
     def __init__(self, total_count, probs=None, logits=None, *, event_ndim=0):

@@ -46,6 +46,7 @@ class Family:
 
     family: ClassVar[str]
     domains: ClassVar[dict[str, Domain]]
+    common: ClassVar[str | None] = None  # a parameter without whose equality there is no closed form
 
     def __init__(self, *, event_ndim: int = 0, **parameters):
         if event_ndim not in (0, 1):
@@ -90,6 +91,23 @@ class Family:
                           for name, x in self.values.items())
         event = ", event_ndim=1" if self.event_ndim else ""
         return f"{type(self).__name__}({given}{event})"
+
+
+def comparable(P: Family, Q: Family) -> tuple[Family, Family]:
+    """P and Q ready to be compared by one family's kernels; else an error that says why they cannot be."""
+    if P.family != Q.family and hasattr(P, "as_logits") and hasattr(Q, "as_logits"):
+        P, Q = P.as_logits(), Q.as_logits()
+    if P.family != Q.family:
+        raise ValueError(f"P is {type(P).__name__} and Q is {type(Q).__name__}: there is a closed form only within a "
+                         f"family; klfast.quadrature.kl_scipy integrates any two")
+    if P.event_shape != Q.event_shape:
+        raise ValueError(f"one distribution of P has shape {P.event_shape}, one of Q {Q.event_shape}; they must agree")
+    if P.common is not None:
+        both = np.concatenate([x.values[P.common].ravel() for x in (P, Q)])
+        if both.size and not (both == both[0]).all():
+            raise ValueError(f"{type(P).__name__}: {P.common} takes several values ({both.min():g} to {both.max():g}); "
+                             f"there is a closed form only where all are equal")
+    return P, Q
 
 
 def as_float64(family: str, name: str, x) -> np.ndarray:
