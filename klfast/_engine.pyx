@@ -148,6 +148,11 @@ cdef class Rows:
     def shape(self):
         return self.c.n_rows, self.c.n_cols
 
+    @property
+    def has_entropy(self):
+        """Whether the engine has a closed form of the rows' entropy."""
+        return self.c.family == NULL or self.c.family.entropy != NULL
+
     def shares_memory(self, array):
         """Whether the values lie in the memory of `array` (or may: where that is too hard to say)."""
         if not isinstance(self.values, np.ndarray):

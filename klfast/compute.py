@@ -8,7 +8,7 @@ import numpy as np
 
 from . import _engine, divergences, plan, rows
 from .arguments import base_factor, checked_out
-from .distributions import as_distribution
+from .distributions import as_distribution, as_pair
 from .encoding import check_match, refused
 from .index import Index
 
@@ -65,7 +65,7 @@ def rowwise(P, Q, divergence="kl", *, axis=-1, base=None, out=None, n_jobs=None)
 
 def _broadcast(P, Q, divergence, axis):
     """Both sides as distributions, their values with the bins last and broadcast, and the shape of the answer."""
-    p, q = as_distribution(P), as_distribution(Q)
+    p, q = as_pair(P, Q)
     pv, qv = rows.bins_last(p, axis, "P"), rows.bins_last(q, axis, "Q")
     check_match(p, q, divergence, pv.shape[-1], qv.shape[-1])
     try:
@@ -123,6 +123,8 @@ def entropy(P, *, axis=-1, base=None, n_jobs=None):
     norms, _, stats = _engine.scan(matrix, p.sum_tolerance, threads)
     if stats.refused:
         raise refused(p, matrix, "P", stats, rows.place(stats.refused[1], shape))
+    if not matrix.has_entropy:
+        raise ValueError(f"the entropy of {p.name} has no closed form here")
     result = _engine.entropy(matrix, norms, threads) * factor
     return result.reshape(shape).astype(np.float32 if p.single else np.float64)[()]
 
@@ -363,7 +365,7 @@ def contributions(P, Q, divergence="kl", *, axis=-1, base=None, n_jobs=None):
 def _index_and_rows(P, Q, divergence, n_jobs):
     if Q is None:
         return Index(P, divergence, n_jobs=n_jobs, _name="P"), None
-    p, q = as_distribution(P), as_distribution(Q)
+    p, q = as_pair(P, Q)
     if len(p.shape) == 2 and len(q.shape) == 2:
         check_match(p, q, divergences.find(divergence), p.shape[1], q.shape[1])
     return Index(q, divergence, n_jobs=n_jobs), p

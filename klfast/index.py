@@ -7,7 +7,7 @@ import numpy as np
 from . import _engine, consumers, divergences, plan
 from .arguments import (base_factor, checked_axis, checked_k, checked_limit, checked_op, checked_radius, checked_rtol,
                         dense_out)
-from .distributions import as_distribution
+from .distributions import as_distribution, as_pair
 from .encoding import Operand, Reference, check, check_match
 
 
@@ -32,11 +32,12 @@ class Index:
     def __init__(self, Q, divergence="kl", *, n_jobs=None, _name="Q"):
         self.divergence = divergences.find(divergence)
         self.n_jobs = n_jobs
-        self._given = q = as_distribution(Q)
+        self._given = q = as_pair(Q, Q)[1]
         check_match(q, q, self.divergence, q.shape[-1], q.shape[-1])
         self._operand = check(q, _name, plan.n_threads(n_jobs), self.divergence.measure)
         role = _engine.MEAN if self.divergence.swapped else _engine.NATURAL
         self._reference = Reference(self._operand, role, self.divergence.form)
+        self._other: Index | None = None
         self.info: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -161,6 +162,10 @@ class Index:
         if P is None:
             return self._operand, self._reference
         p = as_distribution(P)
+        if p.domain == _engine.FAMILY and self._given.domain == _engine.FAMILY:
+            p, q = as_pair(p.distribution, self._given.distribution)
+            if q.family != self._given.family:  # Bernoulli by probabilities, asked about logits
+                return self._converted(q)._meet(p, threads)
         left = check(p, "P", threads, self.divergence.measure)
         check_match(p, self._given, self.divergence, left.n_bins, self._operand.n_bins)
         if left.rows.domain == _engine.LOGITS:
@@ -168,6 +173,12 @@ class Index:
         if self._operand.rows.domain == _engine.LOGITS:
             left = left.as_logits()
         return left, self._reference
+
+    def _converted(self, q) -> Index:
+        """The index of the same rows by other parameters."""
+        if self._other is None:
+            self._other = Index(q, self.divergence, n_jobs=self.n_jobs)
+        return self._other
 
     def _search(self, left, reference, k, skip_self, distinct, threads, progress):
         form = self.divergence.form

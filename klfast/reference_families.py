@@ -11,10 +11,12 @@ Values are mpmath numbers with at least 40 correct digits (mpmath is needed, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import _family_forms as forms
+from . import _family_forms_more as more
 
 DIGITS = 60
 
@@ -59,19 +61,19 @@ FAMILIES: dict[str, Family] = {
     "dirichlet": Family(0, forms.kl_dirichlet, forms.h_dirichlet, lambda mp, t: list(t), forms.A_dirichlet),
     "inverse_gaussian": Family(2, forms.kl_inverse_gaussian, forms.h_inverse_gaussian, forms.eta_inverse_gaussian,
                                forms.A_inverse_gaussian),
-    "von_mises": Family(2, forms.kl_von_mises, forms.h_von_mises, forms.eta_von_mises, forms.A_von_mises_fisher),
-    "von_mises_fisher": Family(0, forms.kl_von_mises_fisher, forms.h_von_mises_fisher, forms.eta_von_mises_fisher,
-                               forms.A_von_mises_fisher),
+    "von_mises": Family(2, more.kl_von_mises, more.h_von_mises, more.eta_von_mises, more.A_von_mises_fisher),
+    "von_mises_fisher": Family(0, more.kl_von_mises_fisher, more.h_von_mises_fisher, more.eta_von_mises_fisher,
+                               more.A_von_mises_fisher),
     "wishart": Family(0, forms.kl_wishart, forms.h_wishart, forms.eta_wishart, forms.A_wishart),
-    "pareto": Family(2, forms.kl_pareto, forms.h_pareto, lambda mp, t: [-t[1]], forms.A_log, 0,
-                     forms.log_pareto, forms.beyond),
-    "weibull": Family(2, forms.kl_weibull, forms.h_weibull, lambda mp, t: [-t[0] ** -t[1]], forms.A_log, 1,
-                      forms.log_weibull, forms.positive),
-    "laplace": Family(2, forms.kl_laplace, forms.h_laplace, lambda mp, t: [-1 / t[1]], forms.A_log, 0,
-                      forms.log_laplace, forms.around),
-    "gumbel": Family(2, forms.kl_gumbel, forms.h_gumbel, log_density=forms.log_gumbel, support=forms.above),
-    "cauchy": Family(2, forms.kl_cauchy, forms.h_cauchy, log_density=forms.log_cauchy, support=forms.around),
-    "uniform": Family(2, forms.kl_uniform, forms.h_uniform, log_density=forms.log_uniform,
+    "pareto": Family(2, more.kl_pareto, more.h_pareto, lambda mp, t: [-t[1]], forms.A_log, 0,
+                     more.log_pareto, more.beyond),
+    "weibull": Family(2, more.kl_weibull, more.h_weibull, lambda mp, t: [-t[0] ** -t[1]], forms.A_log, 1,
+                      more.log_weibull, more.positive),
+    "laplace": Family(2, more.kl_laplace, more.h_laplace, lambda mp, t: [-1 / t[1]], forms.A_log, 0,
+                      more.log_laplace, more.around),
+    "gumbel": Family(2, more.kl_gumbel, more.h_gumbel, log_density=more.log_gumbel, support=more.above),
+    "cauchy": Family(2, more.kl_cauchy, more.h_cauchy, log_density=more.log_cauchy, support=more.around),
+    "uniform": Family(2, more.kl_uniform, more.h_uniform, log_density=more.log_uniform,
                       support=lambda mp, p, q: p),
 }
 
@@ -131,7 +133,8 @@ def _kl_rows(family, p, q, formula):
 
 def _settled(formula, p, q):
     """A value >= 0 with as many digits as it takes for 40 of them not to change any more."""
-    digits, last = DIGITS, None
+    sizes = [abs(math.frexp(x)[1]) for x in (*p, *q) if math.isfinite(x)]
+    digits, last = DIGITS + max(sizes, default=0), None  # so that 1 - p and p + q are seen as what they are
     while digits < 20_000:
         mp = _context(digits)
         value = formula(mp, [mp.mpf(x) for x in p], [mp.mpf(x) for x in q])

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 SOURCES = Path(__file__).parents[1] / "src_c" / "families"
 FLAGS = ["-std=c11", "-O3", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall",
@@ -111,6 +112,13 @@ class CFamily:
             one = function(address(row), address(center), K, address(out[i]), address(self.scratch(K)))
             numbers[i] = one.offset, one.spread, one.norm2
         return out, numbers
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory):
+    if compiler() is None:
+        pytest.skip("no C compiler: the families are tested as a library of their own")
+    return Families(build(tmp_path_factory.mktemp("families")))
 
 
 def address(array: np.ndarray):

@@ -15,8 +15,8 @@ MEASURES = [d.name for d in TABLE if d.measure]
 ALL = [*PLAIN, *MEASURES, *NUMBERED]
 NORMALISED = [*PLAIN, *NUMBERED]
 # One of each shape of tile and of each finish and role: where more would tell nothing new.
-FEW = ["kl", "neyman_chi2", "jeffreys", "js_distance", "bhattacharyya", "total_variation", "triangular", "generalized_kl",
-       "itakura_saito", "renyi:2", "tsallis:0.25", "skew_kl:0.5"]
+FEW = ["kl", "neyman_chi2", "jeffreys", "js_distance", "bhattacharyya", "total_variation", "triangular",
+       "generalized_kl", "itakura_saito", "renyi:2", "tsallis:0.25", "skew_kl:0.5"]
 # Sums over bins, and what is a sum over bins but for its finish.
 SUMS = [name for name in ALL if find(name).finish == "linear" and name != "cross_entropy"]
 

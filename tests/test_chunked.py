@@ -35,8 +35,8 @@ def test_every_isa(isa, divergence):
 
 
 @pytest.mark.parametrize("dtype, memory, rows_of_chunks", [
-    ("float64", SMALL, [7, 7, 7, 7, 2]), ("float32", SMALL, [14, 14, 2]), ("float64", 1e-9, [1] * 30), ("float64", 1, [30]),
-    ("float64", None, [30]), ("float64", np.float32(1), [30]),
+    ("float64", SMALL, [7, 7, 7, 7, 2]), ("float32", SMALL, [14, 14, 2]), ("float64", 1e-9, [1] * 30),
+    ("float64", 1, [30]), ("float64", None, [30]), ("float64", np.float32(1), [30]),
 ])
 def test_working_memory(dtype, memory, rows_of_chunks):
     P, Q = operands("dirichlet-1", 30, 70)

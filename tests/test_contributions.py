@@ -1,4 +1,4 @@
-"""contributions: the terms of the specification, nonnegative, which add up to what the finish of the value is taken of."""
+"""contributions: the terms of the specification, nonnegative; they add up to what the finish is taken of."""
 
 import numpy as np
 import pytest

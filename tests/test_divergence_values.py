@@ -59,7 +59,8 @@ def test_one_row_is_as_many(isa, rng, name):
         Q[2, K - 1] += 1e-3
         P, Q = (kl.Categorical(counts=x) for x in (P, Q))
         values = kl.rowwise(P, Q, name)
-        alone = [kl.rowwise(kl.Categorical(counts=p), kl.Categorical(counts=q), name) for p, q in zip(P.values, Q.values)]
+        alone = [kl.rowwise(kl.Categorical(counts=p), kl.Categorical(counts=q), name)
+                 for p, q in zip(P.values, Q.values)]
         assert values.tobytes() == np.array(alone).tobytes()
 
 
@@ -82,8 +83,9 @@ def test_smoothing_and_sparse_rows(rng, name):
     P, Q = (kl.Categorical(counts=x, smoothing=0.5) for x in counts)
     by_hand = [kl.Categorical(counts=x + 0.5) for x in counts]
     np.testing.assert_array_equal(kl.rowwise(P, Q, name), kl.rowwise(*by_hand, name))
+    dense = [kl.Categorical(counts=x) for x in counts]
     sparse = [kl.Categorical(counts=scipy.sparse.csr_array(x * 1.0)) for x in counts]
-    np.testing.assert_array_equal(kl.rowwise(*sparse, name), kl.rowwise(*(kl.Categorical(counts=x) for x in counts), name))
+    np.testing.assert_array_equal(kl.rowwise(*sparse, name), kl.rowwise(*dense, name))
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -53,8 +53,8 @@ def test_every_name_finds_its_row(d):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_families_by_string(family):
     """As the name of the result reads, too."""
-    public = {"renyi": kl.Renyi, "tsallis": kl.Tsallis, "alpha": kl.Alpha, "chernoff": kl.Chernoff, "skew_kl": kl.SkewKL,
-              "skew_js": kl.SkewJS}[family]
+    public = {"renyi": kl.Renyi, "tsallis": kl.Tsallis, "alpha": kl.Alpha, "chernoff": kl.Chernoff,
+              "skew_kl": kl.SkewKL, "skew_js": kl.SkewJS}[family]
     assert public is FAMILIES[family]
     for number in ("0.5", "0.25", "5e-1", " .3"):
         d = find(f"{family}:{number}")
@@ -183,7 +183,8 @@ def test_unknown_names(name):
     ("renyi:-1", "Renyi needs an order above 0; got -1.0"), ("renyi:0", "Renyi needs an order above 0; got 0.0"),
     ("tsallis:-0.0", "Tsallis needs an order above 0"), ("alpha:inf", "Alpha needs a finite number; got inf"),
     ("chernoff:1", "Chernoff needs a number between 0 and 1; got 1.0"), ("chernoff:nan", "Chernoff needs"),
-    ("skew_kl:0", r"SkewKL needs a number above 0, up to 1; got 0.0"), ("skew_js:1", "SkewJS needs a number between 0 and 1"),
+    ("skew_kl:0", r"SkewKL needs a number above 0, up to 1; got 0.0"),
+    ("skew_js:1", "SkewJS needs a number between 0 and 1"),
 ])
 def test_bad_numbers_in_strings(name, message):
     with pytest.raises(ValueError, match=message):

@@ -79,7 +79,7 @@ def test_measures_with_equal_and_proportional_rows(isa, divergence):
         assert_exact(kl.kneighbors(P, Q, k, divergence), brute_force(P, Q, divergence), k)
     assert_exact(kl.kneighbors(Q, k=40, divergence=divergence), brute_force(Q, Q, divergence), 40, leave_out_self=True)
     if divergence == "generalized_kl":  # 2 p is nearer to 3 p than p is
-        values, columns = kl.nearest(kl.Categorical(counts=[[2.0, 2]]), kl.Categorical(counts=[[1.0, 1], [3, 3]]), divergence)
+        values, columns = kl.nearest([[2.0, 2]], [[1.0, 1], [3, 3]], divergence)
         assert columns.tolist() == [1] and values[0] > 0
 
 
@@ -177,6 +177,21 @@ def test_sparse_and_narrow_of_every_shape(rng, divergence):
     for make in (lambda x: x.astype("float16"), lambda x: x.astype("uint8"), lambda x: scipy.sparse.csr_array(x * 1.0)):
         P, Q = (kl.Categorical(counts=make(x)) for x in (p, q))
         assert_exact(kl.kneighbors(P, Q, 11, divergence), right, 11)
+
+
+@pytest.mark.parametrize("divergence", ["kl", "squared_hellinger", "jeffreys", "chi2", "js", "total_variation"])
+@pytest.mark.parametrize("bins", [1, 2, 3, 4])
+def test_rounded_multiples_of_one_row(isa, bins, divergence):
+    """Distances of 1e-32 and equal rows among them: all is rounding, which the screen must allow for."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        base = rng.dirichlet(np.ones(bins), 1)
+        P, Q = (kl.Categorical(counts=base * rng.uniform(1, 8, (size, 1))) for size in (15, 80))
+        exact = brute_force(P, Q, divergence)
+        for k in (1, 3, 10):
+            assert_exact(kl.kneighbors(P, Q, k, divergence), exact, k)
+        for radius in (0.0, np.median(exact)):
+            assert kl.radius_neighbors(P, Q, radius, divergence).nnz == (exact <= radius).sum()
 
 
 def mixed_brute_force(P, Q, divergence):

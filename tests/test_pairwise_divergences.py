@@ -1,4 +1,4 @@
-"""pairwise of every divergence: within rtol of the values of rowwise, whatever the rows, their storage and the answer's."""
+"""pairwise of every divergence: within rtol of the values of rowwise, whatever the rows and the types."""
 
 import numpy as np
 import pytest
@@ -119,7 +119,8 @@ def test_base(rng, divergence):
     for base in (2, 10.0, np.float32(4)):
         unit = np.log(np.float64(base))
         unit = np.sqrt(unit) if find(divergence).finish == "sqrt" else unit
-        np.testing.assert_allclose(kl.rowwise(P, Q, divergence, base=base), kl.rowwise(P, Q, divergence) / unit, rtol=1e-15)
+        np.testing.assert_allclose(kl.rowwise(P, Q, divergence, base=base), kl.rowwise(P, Q, divergence) / unit,
+                                   rtol=1e-15)
         np.testing.assert_allclose(kl.pairwise(P, Q, divergence, base=base), kl.pairwise(P, Q, divergence) / unit,
                                    rtol=2.1e-12)
         np.testing.assert_allclose(kl.pairwise(P, Q, divergence, base=base, dtype="float32"),
@@ -165,7 +166,8 @@ def test_proportional_rows_of_measures_are_not_equal(divergence):
     values = kl.pairwise(base, Q, divergence)
     equal = (base[:, None] == Q[None]).all(axis=-1)
     np.testing.assert_array_equal(values == 0, equal)
-    assert_within(values, brute_force(kl.Categorical(counts=base), kl.Categorical(counts=Q), divergence), RTOL["float64"])
+    right = brute_force(kl.Categorical(counts=base), kl.Categorical(counts=Q), divergence)
+    assert_within(values, right, RTOL["float64"])
 
 
 @pytest.mark.parametrize("divergence", ALL)

@@ -50,8 +50,8 @@ def check(name, divergence, n=15, m=80):
 
 
 CLOUDS = ["dirichlet-0.05", "cloud-1e-4", "zero-ridden", "near-ties", "logits-masks"]
-OTHERS = ["dirichlet-1", "one-bin", "cloud-1e-8", "five-clouds-1e-2", "duplicates", "proportional", "small-bins", "scales",
-          "subnormal-bins", "logits-1e4", "logits-shifted"]
+OTHERS = ["dirichlet-1", "one-bin", "cloud-1e-8", "five-clouds-1e-2", "duplicates", "proportional", "small-bins",
+          "scales", "subnormal-bins", "logits-1e4", "logits-shifted"]
 
 
 @pytest.mark.parametrize("name, divergence", [(name, d) for name in CLOUDS for d in ALL if takes(d, name in LOGITS)])
@@ -142,7 +142,8 @@ def test_mixed_operands():
     with np.errstate(divide="ignore"):
         logits = kl.Categorical(logits=np.log(q))
     P = kl.Categorical(counts=p)
-    right = np.array([[kl.rowwise(kl.Categorical(counts=a), kl.Categorical(logits=b)) for b in logits.values] for a in p])
+    right = np.array([[kl.rowwise(kl.Categorical(counts=a), kl.Categorical(logits=b)) for b in logits.values]
+                      for a in p])
     for radius in radii(right):
         assert_exact(kl.radius_neighbors(P, logits, radius), right, radius)
 
@@ -184,8 +185,8 @@ def test_limit(all_threads, n_jobs):
     assert kl.radius_neighbors(P, Q, 10.0, limit=pairs, n_jobs=n_jobs).nnz == pairs
     assert kl.radius_neighbors(P, Q, 0.0, limit=0, n_jobs=n_jobs).nnz == 0
     for limit in (0, 1, pairs - 1):
-        with pytest.raises(MemoryError, match=rf"more than limit={limit:,} pairs lie within radius=10 .*smaller radius, or "
-                                              "a larger limit"):
+        message = rf"more than limit={limit:,} pairs lie within radius=10 .*smaller radius, or a larger limit"
+        with pytest.raises(MemoryError, match=message):
             kl.radius_neighbors(P, Q, 10.0, limit=limit, n_jobs=n_jobs)
 
 

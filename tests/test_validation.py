@@ -87,8 +87,9 @@ def test_measures_take_any_sums_and_no_logits(divergence):
     for call in consumers(divergence):
         call(rows, rows)
         for P, Q, side in ((logits, rows[:3], "P"), (rows[:3], logits, "Q"), (logits, logits, "P|Q")):
-            with pytest.raises(ValueError, match=rf"^({side}): this divergence compares rows as they are, not normalised; it "
-                                                 r"takes weights \(an array, or Categorical\(counts=...\)\), not logits$"):
+            message = (rf"^({side}): this divergence compares rows as they are, not normalised; it takes weights "
+                       r"\(an array, or Categorical\(counts=...\)\), not logits$")
+            with pytest.raises(ValueError, match=message):
                 call(P, Q)
     index = kl.Index(rows, divergence)
     with pytest.raises(ValueError, match="^P: this divergence compares rows as they are"):

@@ -14,6 +14,7 @@ class Parameters:
     sum_tolerance = -1.0
 
     def __init__(self, distribution):
+        self.distribution = distribution
         self.name, self.family = type(distribution).__name__, distribution.family
         self.batch_shape, self.single = distribution.batch_shape, distribution.single
         matrix = distribution.parameters()

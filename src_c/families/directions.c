@@ -153,12 +153,13 @@ static double signed_gap(double kappa, double first, double d)
     return compare(kappa - first, kappa, first, d).gap * (kappa < first ? -1 : 1);
 }
 
-/* The concentration whose A is the length of the mean of the rows' mean parameters. All relative to the first row: `gap`
- * is the mean of A(kappa) - A(kappa_first), `lost` of A(kappa)(1 - cos), moved2 the squared length of the mean of
- * A(kappa)(mu - mu_first). Newton's method from the approximation of Banerjee et al. (JMLR 6, 2005). */
+/* The concentration whose A is the length of the mean of the rows' mean parameters. All relative to the first row:
+ * `gap` is the mean of A(kappa) - A(kappa_first), `lost` of A(kappa)(1 - cos), moved2 the squared length of the mean
+ * of A(kappa)(mu - mu_first). Newton's method from the approximation of Banerjee et al. (JMLR 6, 2005). */
 static double center_concentration(double first, double d, double gap, double lost, double moved2)
 {
-    const double mean = moments_of(first, d).length + gap, length = sqrt(fmax(mean * mean + moved2 - 2 * mean * lost, 0));
+    const double mean = moments_of(first, d).length + gap;
+    const double length = sqrt(fmax(mean * mean + moved2 - 2 * mean * lost, 0));
     const double target = gap + (length + mean > 0 ? (moved2 - 2 * mean * lost) / (length + mean) : 0);
     const double guess = length * (d - length * length) / (1 - length * length);
     double kappa = fabs(target) < 1e-3 * (1 - mean) || !(guess > 0x1p-30 && guess < 0x1p45) ? first : guess;
@@ -178,7 +179,7 @@ static int32_t check_concentration(double kappa)
     return status ? status : kappa >= 0 ? KL_PARAMETER_OK : KL_PARAMETER_NEGATIVE;
 }
 
-/* ---- VonMises ------------------------------------------------------------------------------------------------------ */
+/* ---- VonMises -------------------------------------------------------------------------------------------------- */
 
 static int32_t von_mises_check1(const double *t, int *where)
 {
@@ -248,7 +249,7 @@ static kl_feature_row von_mises_natural1(const double *t, const double *c, doubl
 
 KL_SCALAR_FAMILY(von_mises, 2, 2, 3)
 
-/* ---- VonMisesFisher -------------------------------------------------------------------------------------------------- */
+/* ---- VonMisesFisher -------------------------------------------------------------------------------------------- */
 
 static int32_t fisher_check(const double *row, int64_t K, int64_t *where)
 {

@@ -124,7 +124,7 @@ static double dirichlet_value(const double *p, const double *q, int64_t K)
     for (int64_t i = 0; i < K; i++)
         if (i != s.top) kl_total_add(&sum, kl_bregman_h(q[i] - p[i], q[i], p[i]));
     const double value = kl_total_value(sum) + top_gap(&s);
-    return value == value ? value : INFINITY;
+    return kl_or_infinite(value);
 }
 
 static double dirichlet_direct(const double *p, const double *q, int64_t K, double *scratch)

@@ -20,7 +20,9 @@ static int32_t gamma_check1(const double *t, int *where)
 
 static double gamma_direct1(const double *p, const double *q)
 {
-    return q[0] * kl_cross_ratio(p[0], q[1], q[0], p[1]).psi + kl_bregman_h(q[0] - p[0], q[0], p[0]);
+    const kl_ratio m = kl_cross_ratio(p[0], q[1], q[0], p[1]);
+    const double means = m.psi <= DBL_MAX ? q[0] * m.psi : p[0] * (q[1] / p[1]) - q[0] * (1 + m.log);
+    return kl_or_infinite(means + kl_bregman_h(q[0] - p[0], q[0], p[0]));
 }
 
 static double gamma_entropy1(const double *t) { return kl_gamma_entropy(t[0]) - log(t[1]); }

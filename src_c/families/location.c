@@ -20,7 +20,9 @@ static int32_t location_scale_check(const double *t, int *where)
 static double laplace_direct1(const double *p, const double *q)
 {
     const double scales = kl_psi(p[1] - q[1], p[1], q[1]), gap = fabs(p[0] - q[0]);
-    return gap > 0 ? scales + p[1] / q[1] * kl_exp_rest(-gap / p[1]) : scales;
+    const double t = gap / p[1], ratio = p[1] / q[1];
+    const double shift = t <= 1 ? ratio * kl_exp_rest(-t) : ratio * expm1(-t) + gap / q[1];
+    return gap > 0 ? kl_or_infinite(scales + shift) : scales;
 }
 
 static double laplace_entropy1(const double *t) { return 1 + KL_LN2_F64 + log(t[1]); }
@@ -52,9 +54,9 @@ static double gumbel_direct1(const double *p, const double *q)
 {
     const double gap = q[0] - p[0], L = gap / q[1];
     const kl_extreme e = kl_extreme_value(q[1], p[1], L);
-    if (!kl_extreme_far(e)) return kl_extreme_near_total(e);
+    if (!kl_extreme_far(e)) return kl_or_infinite(kl_extreme_near_total(e));
     const double rest = (fma(-L, q[1], gap) + kl_sum_error(q[0], -p[0], gap)) / q[1]; /* what L leaves out */
-    return kl_extreme_far_total(e, exp(L) * (1 + rest));
+    return kl_or_infinite(kl_extreme_far_total(e, exp(L) * (1 + rest)));
 }
 
 static double gumbel_entropy1(const double *t) { return log(t[1]) + KL_EULER_GAMMA + 1; }
@@ -62,7 +64,9 @@ static double gumbel_entropy1(const double *t) { return log(t[1]) + KL_EULER_GAM
 static double cauchy_direct1(const double *p, const double *q)
 {
     const double scale = (p[1] - q[1]) / q[1], gap = (p[0] - q[0]) / q[1], odds = 0.25 * (q[1] / p[1]);
-    return log1p(odds * (scale * scale + gap * gap));
+    const double size = odds * (scale * scale + gap * gap);
+    if (size <= 0x1p500) return log1p(size);
+    return 2 * (log(hypot(p[1] + q[1], p[0] - q[0])) - KL_LN2_F64) - log(p[1]) - log(q[1]);
 }
 
 static double cauchy_entropy1(const double *t) { return log(4 * KL_PI_F64) + log(t[1]); }

@@ -36,7 +36,7 @@ static double direct(const double *p, const double *q, int64_t K, double *scratc
     kl_triangle_ratio(Lq, Lp, 0, d, E);
     kl_triangle_solve(Lq, p, q, d, u);
     const double value = kl_psi_diagonals(Lp, Lq, d) + 0.5 * (kl_norm2(E, n) + kl_norm2(u, d));
-    return value == value ? kl_settled(value, p, q, K) : INFINITY; /* beyond the range on the way */
+    return kl_settled(kl_or_infinite(value), p, q, K);
 }
 
 static double entropy(const double *row, int64_t K, double *scratch)

@@ -53,7 +53,10 @@ static void exponential_center1(const double *sums, double n, const double *firs
 {
     center[0] = rate_center(sums[0], n, first[0]);
 }
-static kl_feature_row exponential_mean1(const double *t, const double *c, double *x) { return rate_mean(t[0], c[0], x); }
+static kl_feature_row exponential_mean1(const double *t, const double *c, double *x)
+{
+    return rate_mean(t[0], c[0], x);
+}
 static kl_feature_row exponential_natural1(const double *t, const double *c, double *y)
 {
     return rate_natural(t[0], c[0], y);
@@ -85,14 +88,15 @@ static kl_feature_row pareto_natural1(const double *t, const double *c, double *
 KL_SCALAR_FAMILY(exponential, 1, 1, 1)
 KL_SCALAR_FAMILY(pareto, 2, 1, 1)
 
-/* ---- Weibull: with the shape k in common, T = x^k, an exponential law of rate scale^-k ------------------------- */
+/* ---- Weibull: with the shape k in common, T = x^k, an exponential law of rate scale^-k --------------------------
+ * L = k log(scale ratio) has a relative error of 3u; e^L makes that 3u |L|: hence the factors 1 + |L|. */
 
 static double weibull_direct1(const double *p, const double *q)
 {
     const kl_extreme e = kl_extreme_value(p[1], q[1], q[1] * kl_log_ratio(p[0] - q[0], p[0], q[0]));
-    if (!kl_extreme_far(e)) return kl_extreme_near_total(e);
+    if (!kl_extreme_far(e)) return kl_or_infinite(kl_extreme_near_total(e));
     const double ratio = p[0] / q[0], rest = fma(-ratio, q[0], p[0]) / p[0]; /* (p/q)^k with the quotient's rounding */
-    return kl_extreme_far_total(e, pow(ratio, q[1]) * (1 + q[1] * rest));
+    return kl_or_infinite(kl_extreme_far_total(e, pow(ratio, q[1]) * (1 + q[1] * rest)));
 }
 
 static double weibull_entropy1(const double *t)
@@ -121,16 +125,18 @@ static kl_feature_row weibull_mean1(const double *t, const double *c, double *x)
 {
     if (t[1] != c[1]) return kl_unfit;
     const double L = log_scale(t, c), offset = kl_exp_rest(L);
+    const double magnitude = 1 + 0.25 * fabs(L);
     x[0] = expm1(L);
-    return (kl_feature_row){offset, offset + fabs(L) * fabs(L), x[0] * x[0]};
+    return (kl_feature_row){offset, magnitude * offset, magnitude * magnitude * x[0] * x[0]};
 }
 
 static kl_feature_row weibull_natural1(const double *t, const double *c, double *y)
 {
     if (t[1] != c[1]) return kl_unfit;
     const double L = log_scale(t, c), offset = kl_exp_rest(-L);
+    const double magnitude = 1 + 0.25 * fabs(L);
     y[0] = -expm1(-L);
-    return (kl_feature_row){offset, offset + fabs(L) * fabs(L), y[0] * y[0]};
+    return (kl_feature_row){offset, magnitude * offset, magnitude * magnitude * y[0] * y[0]};
 }
 
 #define weibull_check1 two_positive
@@ -145,15 +151,16 @@ KL_SCALAR_FAMILY(weibull, 2, 1, 1)
 static double inverse_gaussian_direct1(const double *p, const double *q)
 {
     const double gap = (p[0] - q[0]) / q[0];
-    return 0.5 * kl_psi(q[1] - p[1], q[1], p[1]) + 0.5 * gap * gap * (q[1] / p[0]);
+    return kl_or_infinite(0.5 * kl_psi(q[1] - p[1], q[1], p[1]) + 0.5 * gap * (gap * (q[1] / p[0])));
 }
 
 /* e^x E1(x), the exponential integral: its series up to 1, then the continued fraction of Lentz, whose terms fall by
  * e^(-4 sqrt(x k)). */
-static double scaled_exponential_integral(double x)
+static double scaled_exponential_integral(double x, double log_x)
 {
+    if (x > 0x1p60) return 1 / x;
     if (x <= 1) {
-        double sum = -KL_EULER_GAMMA - log(x), term = -1;
+        double sum = -KL_EULER_GAMMA - log_x, term = -1;
         for (int k = 1; k <= 20; k++) {
             term *= -x / k;
             sum += term / k;
@@ -175,7 +182,7 @@ static double scaled_exponential_integral(double x)
 static double inverse_gaussian_entropy1(const double *t)
 {
     return KL_HALF_LOG_2PI + 0.5 + 1.5 * log(t[0]) - 0.5 * log(t[1]) -
-           1.5 * scaled_exponential_integral(2 * (t[1] / t[0]));
+           1.5 * scaled_exponential_integral(2 * (t[1] / t[0]), KL_LN2_F64 + kl_log_quotient(t[1], t[0]));
 }
 
 /* Sums, in units of the first row: means less 1, their squares, variances m^3/lambda. */

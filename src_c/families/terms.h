@@ -122,14 +122,18 @@ static inline void kl_total_add(kl_total *s, double term)
 
 static inline double kl_total_value(kl_total s) { return s.high <= DBL_MAX ? s.high + s.low : s.high; }
 
-/* What `direct` returns: a sum of terms >= 0 that came out as 0 is 0 only for equal rows; else it underflowed. */
+/* What `direct` returns: a sum of terms >= 0 that came out as 0 is 0 only for equal rows; else it underflowed. (NaN,
+ * no closed form, stays.) */
 static inline double kl_settled(double value, const double *p, const double *q, int64_t K)
 {
-    if (value > 0) return value;
+    if (!(value <= 0)) return value;
     for (int64_t k = 0; k < K; k++)
         if (p[k] != q[k]) return DBL_TRUE_MIN;
     return 0.0;
 }
+
+/* Sums of terms of one sign are NaN only where 0 met an overflow: beyond the range of double. */
+static inline double kl_or_infinite(double value) { return value == value ? value : INFINITY; }
 
 /* What `mean` and `natural` return: a row with features beyond the range is for the direct kernel. */
 static inline kl_feature_row kl_settled_features(kl_feature_row row, double *features, int64_t width)

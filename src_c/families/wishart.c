@@ -78,7 +78,7 @@ static double direct(const double *p, const double *q, int64_t K, double *scratc
     for (int64_t k = 0; k < d; k++) scale[k] = kl_row_of(p + 1, k)[k] / kl_row_of(q + 1, k)[k];
     kl_triangle_ratio(q + 1, p + 1, scale, d, E); /* off the diagonal, M: a change of scale alone leaves 0 there */
     const double value = diagonal_terms(p[0], q[0], p + 1, q + 1, d) + 0.5 * p[0] * off_diagonal2(E, d);
-    return value == value ? kl_settled(value, p, q, K) : INFINITY;
+    return kl_settled(kl_or_infinite(value), p, q, K);
 }
 
 static double entropy(const double *row, int64_t K, double *scratch)
@@ -117,7 +117,7 @@ static void finish(double *sums, double n, const double *first, int64_t K, doubl
     center[0] = usable ? df : first[0];
 }
 
-/* ---- features ------------------------------------------------------------------------------------------------------ */
+/* ---- features -------------------------------------------------------------------------------------------------- */
 
 /* The standard deviation of log|X| - tr X, about. */
 static double log_scale(double n, int64_t d)
@@ -183,8 +183,9 @@ static kl_feature_row natural(const double *row, const double *c, int64_t K, dou
     const double rounding = 2 * (1 + f) * ef + (D + 3) * f * f + 8 * f;
     const double norm = sqrt(kl_norm2(y + 1, n)) + weight * (rounding + 4 * sqrt(D) * fabs(gap)) / 16;
     const double offset = diagonal_terms(c[0], row[0], c + 1, row + 1, d) + 0.5 * c[0] * off_diagonal2(G, d);
-    return kl_settled_features((kl_feature_row){offset, 2 * offset + c[0] * f * ef / 32, y[0] * y[0] + norm * norm}, y, K);
+    const kl_feature_row out = {offset, 2 * offset + c[0] * f * ef / 32, y[0] * y[0] + norm * norm};
+    return kl_settled_features(out, y, K);
 }
 
-const kl_family kl_wishart = {"wishart", check, direct, entropy, width, scratch_size, sums_size, accumulate, finish, mean,
-                              natural};
+const kl_family kl_wishart = {"wishart", check, direct, entropy, width, scratch_size, sums_size, accumulate, finish,
+                              mean, natural};

@@ -167,7 +167,7 @@ static void set_certificate(kl_encode_args *a, int64_t count, int left)
     if (kl_shape_of(f) == KL_PRODUCT) {
         a->norm_factor = left ? 1.001 * ((chain + 16) * unit / (1 - (chain + 16) * unit) + kappa * unit) : 1;
         a->slack_factor = 1.001 * 2 * kappa * unit;
-        a->slack_floor = a->single ? 1e-32 * (double)count : least;
+        a->slack_floor = least + (a->single ? 1e-32 * (double)count : 0);
     } else {
         const double roundings = (chain + 64 + 4 * gain) * unit;
         a->norm_factor = left ? 0 : 1;
