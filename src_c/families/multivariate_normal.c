@@ -49,7 +49,7 @@ static double entropy(const double *row, int64_t K, double *scratch)
 }
 
 static int64_t width(int64_t K) { return K; }
-static int64_t scratch_size(int64_t K) { return 2 * K + dimension(K); }
+static int64_t scratch_size(int64_t K) { return 2 * K; }
 static int64_t sums_size(int64_t K) { return dimension(K) + 2 * kl_triangle(dimension(K)); }
 
 /* Sums: of the locations' differences, of the covariances, of the differences' outer products. */
@@ -80,19 +80,19 @@ static void finish(double *sums, double n, const double *first, int64_t K, doubl
     for (int64_t k = 0; k < m; k++) L[k] = first[d + k];
 }
 
-/* From the parts of a row's features to its numbers. `F` and `u` with bounds of their errors in units of u (the
- * roundoff), and the features' own: additions of products of parts, d + 3 roundings, on |F|^2 + |u|^2, and 3 on F. */
+/* From the parts of a row's features to its numbers. The errors of F and u are their last roundings; to these come the
+ * features' own: chains of d/4 + 4 roundings for inner products, of d for N^T u, 3 elsewhere. The
+ * certificate allows features 16 u of the norm that is given here. */
 static kl_feature_row row_numbers(const double *parts, int64_t d, double psi, double features2)
 {
     const int64_t n = kl_triangle(d);
-    const double *F = parts, *u = F + n, *error = u + d, *u_error = error + n;
+    const double *F = parts, *u = F + n;
     const double F2 = kl_norm2(F, n), u2 = kl_norm2(u, d), f = sqrt(F2), v = sqrt(u2);
-    const double ef = sqrt(kl_norm2(error, n)), ev = sqrt(kl_norm2(u_error, d));
     const double offset = psi + 0.5 * (F2 + u2);
-    const double first = ev * (1 + f) + v * ef + (double)(d + 3) * v * f;
-    const double second = 2 * v * ev + 2 * (1 + f) * ef + (double)(d + 3) * (F2 + u2) + 6 * f;
-    const double norm = sqrt(features2) + (first + second) / 16;
-    return (kl_feature_row){offset, offset + (f * ef + v * ev) / 32, norm * norm};
+    const double first = v + (double)(d + 5) * v * f;
+    const double second = (double)(d / 4 + 9) * F2 + 5 * u2 + 10 * f;
+    const double norm = fmax(sqrt(features2), 1.01 * hypot(first, second) / 16);
+    return (kl_feature_row){offset, offset, norm * norm};
 }
 
 static void weigh_diagonal(double *A, int64_t d)
@@ -103,9 +103,9 @@ static void weigh_diagonal(double *A, int64_t d)
 static kl_feature_row mean(const double *row, const double *center, int64_t K, double *x, double *scratch)
 {
     const int64_t d = dimension(K), n = kl_triangle(d);
-    double *F = scratch, *u = F + n, *error = u + d, *u_error = error + n, *partial = u_error + d;
-    kl_triangle_ratio_error(center + d, row + d, d, F, error, partial);
-    kl_triangle_solve_error(center + d, row, center, d, u, u_error);
+    double *F = scratch, *u = F + n, *low = u + d;
+    kl_triangle_ratio_twofold(center + d, row + d, d, F, low);
+    kl_triangle_solve_twofold(center + d, row, center, d, u, low + n);
     kl_gram_less_one(F, d, x + d);
     for (int64_t i = 0; i < d; i++) {
         x[i] = u[i];
@@ -119,9 +119,9 @@ static kl_feature_row mean(const double *row, const double *center, int64_t K, d
 static kl_feature_row natural(const double *row, const double *center, int64_t K, double *y, double *scratch)
 {
     const int64_t d = dimension(K), n = kl_triangle(d);
-    double *G = scratch, *w = G + n, *error = w + d, *w_error = error + n, *partial = w_error + d;
-    kl_triangle_ratio_error(row + d, center + d, d, G, error, partial);
-    kl_triangle_solve_error(row + d, row, center, d, w, w_error);
+    double *G = scratch, *w = G + n, *low = w + d;
+    kl_triangle_ratio_twofold(row + d, center + d, d, G, low);
+    kl_triangle_solve_twofold(row + d, row, center, d, w, low + n);
     kl_outer_less_one(G, d, y + d);
     for (int64_t k = 0; k < n; k++) y[d + k] = -y[d + k];
     for (int64_t i = 0; i < d; i++) {

@@ -55,46 +55,49 @@ static inline void kl_triangle_solve(const double *L, const double *m, const dou
     }
 }
 
-/* The same with bounds of the errors, in units of u: `error` has the shape of the solution. Each operation adds the
- * rounding of its result (running error analysis, Higham 3.3); `partial`: d numbers. */
-static inline void kl_triangle_ratio_error(const double *L, const double *A, int64_t d, double *E, double *error,
-                                           double *partial)
+/* The same in twice the precision, for features, whose bounds would otherwise grow with the condition: the solution
+ * is high + low. The error of `high` alone is then its last rounding, u |high|, while the condition of L is far below
+ * 1/u. */
+static inline void kl_subtract_product(double *high, double *low, double l, double x, double x_low)
+{
+    const double product = l * x, rest = fma(l, x, -product), sum = *high - product;
+    *low += kl_sum_error(*high, -product, sum) - rest - l * x_low;
+    *high = sum;
+}
+
+static inline void kl_divide_twofold(double *high, double *low, double l)
+{
+    const double quotient = (*high + *low) / l, rest = fma(-quotient, l, *high) + *low;
+    *high = quotient;
+    *low = rest / l;
+}
+
+static inline void kl_triangle_ratio_twofold(const double *L, const double *A, int64_t d, double *E, double *low)
 {
     for (int64_t i = 0; i < d; i++) {
         const double *l = kl_row_of(L, i), *a = kl_row_of(A, i);
-        double *e = E + i * (i + 1) / 2, *r = error + i * (i + 1) / 2;
+        double *e = E + i * (i + 1) / 2, *r = low + i * (i + 1) / 2;
         for (int64_t j = 0; j <= i; j++) {
-            partial[j] = a[j] - l[j];
-            r[j] = fabs(partial[j]);
+            e[j] = a[j] - l[j];
+            r[j] = kl_sum_error(a[j], -l[j], e[j]);
         }
         for (int64_t k = 0; k < i; k++) {
-            const double *ek = kl_row_of(E, k), *rk = kl_row_of(error, k), size = fabs(l[k]);
-            for (int64_t j = 0; j <= k; j++) {
-                const double product = l[k] * ek[j];
-                partial[j] -= product;
-                r[j] += fabs(product) + fabs(partial[j]) + size * rk[j];
-            }
+            const double *ek = kl_row_of(E, k), *rk = kl_row_of(low, k);
+            for (int64_t j = 0; j <= k; j++) kl_subtract_product(e + j, r + j, l[k], ek[j], rk[j]);
         }
-        for (int64_t j = 0; j <= i; j++) {
-            e[j] = partial[j] / l[i];
-            r[j] = r[j] / l[i] + fabs(e[j]);
-        }
+        for (int64_t j = 0; j <= i; j++) kl_divide_twofold(e + j, r + j, l[i]);
     }
 }
 
-static inline void kl_triangle_solve_error(const double *L, const double *m, const double *n, int64_t d, double *u,
-                                           double *error)
+static inline void kl_triangle_solve_twofold(const double *L, const double *m, const double *n, int64_t d, double *u,
+                                             double *low)
 {
     for (int64_t i = 0; i < d; i++) {
         const double *l = kl_row_of(L, i);
-        double s = m[i] - n[i], r = fabs(s);
-        for (int64_t k = 0; k < i; k++) {
-            const double product = l[k] * u[k];
-            s -= product;
-            r += fabs(product) + fabs(s) + fabs(l[k]) * error[k];
-        }
-        u[i] = s / l[i];
-        error[i] = r / l[i] + fabs(u[i]);
+        u[i] = m[i] - n[i];
+        low[i] = kl_sum_error(m[i], -n[i], u[i]);
+        for (int64_t k = 0; k < i; k++) kl_subtract_product(u + i, low + i, l[k], u[k], low[k]);
+        kl_divide_twofold(u + i, low + i, l[i]);
     }
 }
 
@@ -134,29 +137,37 @@ static inline void kl_add_gram(double *S, const double *L, double scale, int64_t
         }
 }
 
+/* Inner products of two rows, or of columns i >= j, in four lanes: a chain of d/4 + 4 roundings at most, which keeps
+ * the bounds of the features' errors small. */
+static inline double kl_row_dot(const double *a, const double *b, int64_t n)
+{
+    double s[4] = {0, 0, 0, 0};
+    for (int64_t k = 0; k < n; k++) s[k & 3] += a[k] * b[k];
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
+static inline double kl_column_dot(const double *G, int64_t i, int64_t j, int64_t d)
+{
+    double s[4] = {0, 0, 0, 0};
+    for (int64_t k = i; k < d; k++) s[k & 3] += kl_row_of(G, k)[i] * kl_row_of(G, k)[j];
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
 /* F + F^T + F F^T (lower triangle) of a lower triangle F: the covariance (I + F)(I + F)^T less I. */
 static inline void kl_gram_less_one(const double *F, int64_t d, double *out)
 {
     for (int64_t i = 0; i < d; i++)
         for (int64_t j = 0; j <= i; j++) {
             const double *a = kl_row_of(F, i), *b = kl_row_of(F, j);
-            double s = 0;
-            for (int64_t k = 0; k <= j; k++) s += a[k] * b[k];
-            out[i * (i + 1) / 2 + j] = s + (i == j ? 2 * a[j] : a[j]);
+            out[i * (i + 1) / 2 + j] = kl_row_dot(a, b, j + 1) + (i == j ? 2 * a[j] : a[j]);
         }
 }
 
 /* G + G^T + G^T G (lower triangle): the precision (I + G)^T (I + G) less I. */
 static inline void kl_outer_less_one(const double *G, int64_t d, double *out)
 {
-    for (int64_t k = 0; k < kl_triangle(d); k++) out[k] = 0;
-    for (int64_t k = 0; k < d; k++) {
-        const double *g = kl_row_of(G, k);
-        for (int64_t i = 0; i <= k; i++)
-            for (int64_t j = 0; j <= i; j++) out[i * (i + 1) / 2 + j] += g[i] * g[j];
-    }
     for (int64_t i = 0, k = 0; i < d; i++)
-        for (int64_t j = 0; j <= i; j++, k++) out[k] += i == j ? 2 * G[k] : G[k];
+        for (int64_t j = 0; j <= i; j++, k++) out[k] = kl_column_dot(G, i, j, d) + (i == j ? 2 * G[k] : G[k]);
 }
 
 /* Sum of psi(L_kk/M_kk). */

@@ -143,9 +143,9 @@ static double digamma_part(double n, double c, int64_t d)
 static kl_feature_row mean(const double *row, const double *c, int64_t K, double *x, double *scratch)
 {
     const int64_t d = dimension(K), n = kl_triangle(d);
-    double *F = scratch, *error = F + n, *partial = error + n;
+    double *F = scratch;
     const double D = (double)d, s = row[0] / c[0], gap = (row[0] - c[0]) / c[0], weight = sqrt(c[0]);
-    kl_triangle_ratio_error(c + 1, row + 1, d, F, error, partial);
+    kl_triangle_ratio_twofold(c + 1, row + 1, d, F, F + n);
     kl_gram_less_one(F, d, x + 1);
     double divergence = 0, off2 = off_diagonal2(F, d); /* tr m - d - log|m| */
     for (int64_t i = 0; i < d; i++) {
@@ -159,31 +159,29 @@ static kl_feature_row mean(const double *row, const double *c, int64_t K, double
     const double digammas = digamma_part(row[0], c[0], d), scale = log_scale(c[0], d);
     const double magnitude = (3 * fabs(digammas) + (D + 3) / 4 * divergence) / scale;
     x[0] = (digammas - divergence) / scale;
-    const double f = sqrt(kl_norm2(F, n)), ef = sqrt(kl_norm2(error, n));
-    const double rounding = 2 * (1 + f) * ef + (D + 3) * f * f + 8 * f;
-    const double norm = sqrt(kl_norm2(x + 1, n)) + weight * (s * rounding + 4 * sqrt(D) * fabs(gap)) / 16;
+    const double f = sqrt(kl_norm2(F, n)), rounding = (0.25 * D + 9) * f * f + 10 * f;
+    const double norm = fmax(sqrt(kl_norm2(x + 1, n)), 1.01 * weight * (s * rounding + 4 * sqrt(D) * fabs(gap)) / 16);
     const double offset = diagonal_terms(row[0], c[0], row + 1, c + 1, d) + 0.5 * row[0] * off2;
-    const kl_feature_row out = {offset, 2 * offset + row[0] * f * ef / 32, magnitude * magnitude + norm * norm};
+    const kl_feature_row out = {offset, 2 * offset + row[0] * f * f / 16, magnitude * magnitude + norm * norm};
     return kl_settled_features(out, x, K);
 }
 
 static kl_feature_row natural(const double *row, const double *c, int64_t K, double *y, double *scratch)
 {
     const int64_t d = dimension(K), n = kl_triangle(d);
-    double *G = scratch, *error = G + n, *partial = error + n;
+    double *G = scratch;
     const double D = (double)d, gap = (row[0] - c[0]) / c[0], weight = sqrt(c[0]);
-    kl_triangle_ratio_error(row + 1, c + 1, d, G, error, partial);
+    kl_triangle_ratio_twofold(row + 1, c + 1, d, G, G + n);
     kl_outer_less_one(G, d, y + 1);
     for (int64_t i = 0; i < d; i++) {
         for (int64_t j = 0; j < i; j++) y[1 + i * (i + 1) / 2 + j] *= -weight;
         y[1 + i * (i + 1) / 2 + i] = (gap - y[1 + i * (i + 1) / 2 + i]) * weight / sqrt(2);
     }
     y[0] = 0.5 * (row[0] - c[0]) * log_scale(c[0], d);
-    const double f = sqrt(kl_norm2(G, n)), ef = sqrt(kl_norm2(error, n));
-    const double rounding = 2 * (1 + f) * ef + (D + 3) * f * f + 8 * f;
-    const double norm = sqrt(kl_norm2(y + 1, n)) + weight * (rounding + 4 * sqrt(D) * fabs(gap)) / 16;
+    const double f = sqrt(kl_norm2(G, n)), rounding = (0.25 * D + 9) * f * f + 10 * f;
+    const double norm = fmax(sqrt(kl_norm2(y + 1, n)), 1.01 * weight * (rounding + 4 * sqrt(D) * fabs(gap)) / 16);
     const double offset = diagonal_terms(c[0], row[0], c + 1, row + 1, d) + 0.5 * c[0] * off_diagonal2(G, d);
-    const kl_feature_row out = {offset, 2 * offset + c[0] * f * ef / 32, y[0] * y[0] + norm * norm};
+    const kl_feature_row out = {offset, 2 * offset + c[0] * f * f / 16, y[0] * y[0] + norm * norm};
     return kl_settled_features(out, y, K);
 }
 
