@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -24,58 +23,8 @@ from klfast.batch.jobs import JobError
 from klfast.batch.result import scaled
 from klfast.batch.terminal import Sharding
 from klfast.batch.workers import peak_bytes
-
-try:
-    import typer
-except ImportError:  # the extra `cli` is not installed; `main` says so
-    typer = None
-
-
-class Input(StrEnum):
-    """What the numbers of the inputs are."""
-
-    probs = "probs"
-    counts = "counts"
-    logits = "logits"
-    log_probs = "log_probs"
-
-
-class Precision(StrEnum):
-    """Type of the values."""
-
-    float32 = "float32"
-    float64 = "float64"
-
-
-def _option(*names: str, help: str):
-    return typer and typer.Option(*names, help=help)
-
-
-def _argument(name: str, help: str):
-    return typer and typer.Argument(metavar=name, help=help)
-
-
-Rows = Annotated[Path, _argument("P", "Distributions, one a row: .npy, .npz (one array, or scipy.sparse.save_npz), "
-                                      ".parquet, .zarr.")]
-Output = Annotated[Path, _option("-o", "--output", help="File to write; one that exists is replaced at the end.")]
-DivergenceName = Annotated[str, _option("--divergence", "-d", help="One of those that `klfast info` lists.")]
-InputKind = Annotated[Input, _option("--input", help="What the numbers are.")]
-Smoothing = Annotated[str | None, _option("--smoothing", help="Number added to every bin, or jelinek-mercer:WEIGHT, "
-                                             "or dirichlet:MASS.")]
-Base = Annotated[float | None, _option("--base", help="Base of the logarithm; default e (nats), 2 gives bits.")]
-Jobs = Annotated[int | None, _option("--n-jobs", "-j", help="Threads (of each worker); default: the cores this process "
-                                     "may use.")]
-Memory = Annotated[str | None, _option("--memory", help="What the job may take, such as 4G; inputs may be larger.")]
-NWorkers = Annotated[int | None, _option("--workers", help="Shards at a time; default 1, with all threads.")]
-Backend = Annotated[str | None, _option("--backend", help="joblib's: threading (default), loky, dask, ray, spark.")]
-Resume = Annotated[bool, _option("--resume", help="Go on with a job that was interrupted.")]
-DryRun = Annotated[bool, _option("--dry-run", help="Only say what the job will take.")]
-Verbose = Annotated[bool, _option("-v", "--verbose", help="A line for each shard.")]
-Column = Annotated[str | None, _option("--column", help="Column of lists (Parquet) or array (.npz, Zarr) to read.")]
-Ids = Annotated[str | None, _option("--ids", help="Names of the rows: a column or array of the input, or a .npy.")]
-QIds = Annotated[str | None, _option("--against-ids", help="Names of the rows of Q, if not as --ids says.")]
-Layout = Annotated[str | None, _option("--layout", help="Of .parquet: edges (default), or lists.")]
-
+from klfast.options import (Backend, Base, Column, DivergenceName, DryRun, Ids, Input, InputKind, Jobs, Layout, Memory,
+                            NWorkers, Output, Precision, QIds, Resume, Rows, Smoothing, Verbose, argument, option, typer)
 
 # ---- commands ----------------------------------------------------------------------------------------------
 
@@ -83,9 +32,9 @@ Layout = Annotated[str | None, _option("--layout", help="Of .parquet: edges (def
 def kneighbors(
     P: Rows,
     output: Output,
-    against: Annotated[Path | None, _option("--against", help="Reference distributions Q; default: P, and each row "
+    against: Annotated[Path | None, option("--against", help="Reference distributions Q; default: P, and each row "
                                                "leaves itself out.")] = None,
-    k: Annotated[int, _option("-k", "--neighbors", help="Neighbours a row.")] = 10,
+    k: Annotated[int, option("-k", "--neighbors", help="Neighbours a row.")] = 10,
     divergence: DivergenceName = "kl",
     input: InputKind = Input.probs,
     smoothing: Smoothing = None,
@@ -118,16 +67,45 @@ def kneighbors(
         finish(p.shape[0] * (q.shape[0] - (against is None)), output)
 
 
-def pairwise(
+def radius(
     P: Rows,
     output: Output,
-    Q: Annotated[Path | None, _argument("Q", "Distributions of the columns; default: P.")] = None,
+    radius: Annotated[float, option("-r", "--radius", help="Largest value, in nats.")],
+    against: Annotated[Path | None, option("--against", help="Reference distributions Q; default: P, and each row "
+                                              "leaves itself out.")] = None,
     divergence: DivergenceName = "kl",
     input: InputKind = Input.probs,
     smoothing: Smoothing = None,
-    dtype: Annotated[Precision | None, _option("--dtype", help="Of the values; default: float64, or float32 if the "
+    n_jobs: Jobs = None,
+    memory: Memory = None,
+    workers: NWorkers = None,
+    backend: Backend = None,
+    column: Column = None,
+    ids: Ids = None,
+    against_ids: QIds = None,
+    layout: Layout = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> None:
+    """All neighbours of each row within a radius.
+
+    Writes a sparse matrix (.npz, for scipy.sparse.load_npz), the edges as .parquet, or a .zarr group.
+    """
+    jobs = Sharding(memory, workers, backend, column, ids, against_ids, layout, resume, dry_run, verbose)
+    sharded(jobs, "radius_neighbors", P, output, against, divergence, input, smoothing, n_jobs, radius=radius)
+
+
+def pairwise(
+    P: Rows,
+    output: Output,
+    Q: Annotated[Path | None, argument("Q", "Distributions of the columns; default: P.")] = None,
+    divergence: DivergenceName = "kl",
+    input: InputKind = Input.probs,
+    smoothing: Smoothing = None,
+    dtype: Annotated[Precision | None, option("--dtype", help="Of the values; default: float64, or float32 if the "
                                                   "inputs hold no more.")] = None,
-    rtol: Annotated[float | None, _option("--rtol", help="Guaranteed relative accuracy; default 1e-12 (float64), "
+    rtol: Annotated[float | None, option("--rtol", help="Guaranteed relative accuracy; default 1e-12 (float64), "
                                              "1e-4 (float32).")] = None,
     base: Base = None,
     n_jobs: Jobs = None,
@@ -163,7 +141,7 @@ def pairwise(
 
 def rowwise(
     P: Rows,
-    Q: Annotated[Path, _argument("Q", "Distributions to compare with those of P, row by row.")],
+    Q: Annotated[Path, argument("Q", "Distributions to compare with those of P, row by row.")],
     output: Output,
     divergence: DivergenceName = "kl",
     input: InputKind = Input.probs,
@@ -210,7 +188,7 @@ def info() -> None:
 
 
 def demo(
-    output: Annotated[Path, _option("-o", "--output", help="Directory to write to.")] = Path("demo_output"),
+    output: Annotated[Path, option("-o", "--output", help="Directory to write to.")] = Path("demo_output"),
     n_jobs: Jobs = None,
 ) -> None:
     """Neighbours of 128,544 image patches.
@@ -330,7 +308,7 @@ def _application():
         if version or context.invoked_subcommand is None:
             raise typer.Exit()
 
-    for command in (kneighbors, pairwise, rowwise, info, demo):
+    for command in (kneighbors, radius, pairwise, rowwise, info, demo):
         @functools.wraps(command)
         def later(*args, command=command, **options):
             return functools.partial(command, *args, **options)
