@@ -9,7 +9,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 BUILT := $(VENV)/.built
 SOURCES := setup.py pyproject.toml $(filter-out klfast/_engine.c,$(wildcard klfast/*.pyx klfast/*.pxi klfast/*.pxd klfast/*.c)) \
            $(shell find src_c -name '*.[ch]')
-COPIED := klfast src_c tests setup.py pyproject.toml README.md LICENSE
+COPIED := klfast src_c tests docs setup.py pyproject.toml README.md LICENSE
 
 .PHONY: help build demo test test-c bench bench-compare accuracy sanitize sanitize-address sanitize-undefined dist clean distclean
 .DEFAULT_GOAL := help

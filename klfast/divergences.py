@@ -368,14 +368,14 @@ def divergences() -> list[Divergence]:
     """The divergences that klfast computes, with their properties.
 
     Those with a parameter come from `Renyi`, `Tsallis`, `Alpha`, `Chernoff`, `SkewKL` and `SkewJS`, or from a string
-    such as ``"renyi:0.5"``.
+    such as ``"renyi:0.5"``; one of each stands at the end of the list.
 
     Returns
     -------
     list of Divergence
         In the order of the documentation; see `Divergence` for the fields.
     """
-    return list(TABLE)
+    return [*TABLE, Renyi(2.0), Tsallis(0.5), Alpha(0.5), Chernoff(0.3), SkewKL(0.99), SkewJS(0.3)]
 
 
 def find(name: str | Divergence) -> Divergence:

@@ -88,7 +88,11 @@ typedef struct {
 } kl_divergence;
 
 /* The tiles that the fast form runs in: a product of features, or a sum over bins of a function of two features. */
-typedef enum { KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE, KL_SHAPE_COUNT } kl_shape;
+typedef enum {
+    KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE,
+    KL_PRODUCT_BENT, /* a dense product whose bound is compared with a bent value, see kl_product_args */
+    KL_SHAPE_COUNT
+} kl_shape;
 kl_shape kl_shape_of(const kl_divergence *);
 int kl_is_symmetric(const kl_divergence *);
 /* Features a row: K, or of a family its own number; twice that for Jeffreys. */
@@ -158,7 +162,8 @@ typedef struct {
     const void *weights;       /* of the bins, for the sums: the centre, one a feature */
     double number;             /* SKEW: 1 / (1 - a)                         */
     int64_t rows, cols;        /* real ones; panels are padded              */
-    double accept, bend;       /* dense: certified if accept * value * (1 - bend * value) >= bound */
+    double accept, bend;       /* dense: certified if accept * value * (1 - bend * value) >= bound; bend is 0 but
+                                  for KL_PRODUCT_BENT */
     const void *threshold;     /* screen: one a row (padded) */
     void *out;
     int64_t out_stride;

@@ -118,7 +118,7 @@ void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t
     args.bend = f->finish == KL_LOG && f->scale < 0 ? -f->scale : 0;
     args.out = out ? out : w->tile;
     args.out_stride = *stride = out ? *stride : p->column_block;
-    p->kernels->dense[p->single][kl_shape_of(f)](&args, stats);
+    p->kernels->dense[p->single][args.bend != 0 ? KL_PRODUCT_BENT : kl_shape_of(f)](&args, stats);
     if (f->finish != KL_LINEAR || f->factor != 1)
         for (int64_t i = 0; i < rows; i++)
             p->kernels->finish(f, p->single, (char *)args.out + i * *stride * w->element, cols);

@@ -23,6 +23,17 @@ typedef struct {
     candidate list[];
 } candidates;
 
+/* kl_finished and kl_unfinished, at no cost where the sum is the value. */
+static inline double finished(const kl_divergence *f, double sum)
+{
+    return f->finish == KL_LINEAR ? f->factor * sum : kl_finished(f, sum);
+}
+
+static inline double unfinished(const kl_divergence *f, double value)
+{
+    return f->finish == KL_LINEAR && f->factor == 1 ? value : kl_unfinished(f, value);
+}
+
 static candidates *list_of(const kl_workspace *w, int64_t capacity, int64_t row)
 {
     return (candidates *)(w->candidates + row * (8 + capacity * (int64_t)sizeof(candidate)));
@@ -101,7 +112,7 @@ static double make_room(const kl_pairing *p, const kl_workspace *w, candidates *
 /* `value` is finished; the screen compares sums of terms. */
 static void lower_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double value)
 {
-    const double threshold = fabs(value) == INFINITY ? value : kl_unfinished(p->divergence, value) * (1 + 0x1p-40);
+    const double threshold = fabs(value) == INFINITY ? value : unfinished(p->divergence, value) * (1 + 0x1p-40);
     if (!p->single) {
         ((double *)w->threshold)[row] = threshold < DBL_MAX ? threshold : DBL_MAX;
         return;
@@ -122,7 +133,7 @@ static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_
         if (p->right_support && kl_unsupported(p, w, i, j)) continue;
         candidates *c = list_of(w, top->capacity, i);
         /* A little wider than the bounds, for the rounding of the finish. */
-        const double low = kl_finished(p->divergence, value - bound), high = kl_finished(p->divergence, value + bound);
+        const double low = finished(p->divergence, value - bound), high = finished(p->divergence, value + bound);
         c->list[c->count++] = (candidate){low * (1 - 0x1p-40), high * (1 + 0x1p-40), NAN, j};
         stats->candidates++;
         if (top->k == 1 && value + bound < now) lower_threshold(p, w, i, high * (1 + 0x1p-40));

@@ -85,7 +85,7 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 
 #define KL_SHAPES(what, type)                                                                  \
     {kl_##what##_product_##type, kl_##what##_js_##type, kl_##what##_skew_##type,               \
-     kl_##what##_abs_##type, kl_##what##_triangle_##type}
+     kl_##what##_abs_##type, kl_##what##_triangle_##type, kl_##what##_bent_##type}
 
 #define KL_TABLE(isa_name)                                                                     \
     {                                                                                          \

@@ -53,7 +53,7 @@ KL_INLINE void KL_NAME(kl_tile_product)(const KL_T *left, const KL_T *right, int
 KL_INLINE void KL_NAME(kl_tile_of)(int shape, const kl_product_args *args, int64_t r, int64_t c, KL_NAME(kl_tile) *tile)
 {
     const KL_T *left = (const KL_T *)args->left + r * args->K, *right = (const KL_T *)args->right + c * args->K;
-    if (shape == KL_PRODUCT) KL_NAME(kl_tile_product)(left, right, args->K, tile);
+    if (shape == KL_PRODUCT || shape == KL_PRODUCT_BENT) KL_NAME(kl_tile_product)(left, right, args->K, tile);
     else KL_NAME(kl_tile_sums)(shape, args, left, right, tile);
 }
 
@@ -148,7 +148,7 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *args, kl_stats *sta
                     least = KL_MIN(value, least);
                     sum += value;
                 }
-            if (shape == KL_PRODUCT && args->bend != 0) least = KL_NAME(kl_least_bent)(args, &tile, r, c);
+            if (shape == KL_PRODUCT_BENT) least = KL_NAME(kl_least_bent)(args, &tile, r, c);
             if (!whole)
                 for (int i = 0; i < rows; i++)
                     memcpy(out + i * args->out_stride, edge[i], (size_t)cols * sizeof(KL_T));
@@ -218,6 +218,7 @@ KL_SHAPE(KL_SUM_JS, js)
 KL_SHAPE(KL_SUM_SKEW, skew)
 KL_SHAPE(KL_SUM_ABS, abs)
 KL_SHAPE(KL_SUM_TRIANGLE, triangle)
+KL_SHAPE(KL_PRODUCT_BENT, bent)
 
 #undef KL_SHAPE
 #undef KL_MIN

@@ -127,8 +127,10 @@ static double kl_general_value(const kl_divergence *f, int32_t domain, const dou
 static double kl_value(const kl_divergence *f, int32_t domain, const double *p, kl_norm np, const double *q,
                        kl_norm nq, int64_t K)
 {
-    if (f->kind == KL_KL && domain == KL_PROBS) return kl_finished(f, kl_direct_probs(p, np, q, nq, K));
-    if (f->kind == KL_KL && domain == KL_LOGITS) return kl_finished(f, kl_direct_logits(p, np, q, nq, K));
+    if (f->kind == KL_KL && domain != KL_MEASURE) {
+        const double sum = domain == KL_PROBS ? kl_direct_probs(p, np, q, nq, K) : kl_direct_logits(p, np, q, nq, K);
+        return f->finish == KL_LINEAR ? f->factor * sum : kl_finished(f, sum);
+    }
     return kl_general_value(f, domain, p, np, q, nq, K);
 }
 
