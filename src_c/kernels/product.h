@@ -113,7 +113,8 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(const kl_produc
         for (int h = 0; h < 2; h++) {
             KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
             KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
-            uint32_t doubt = KL_BITS(~(KL_NAME(kl_bent)(args, value) * accept >= bound));
+            if (args->bend != 0) value = KL_NAME(kl_bent)(args, value);
+            uint32_t doubt = KL_BITS(~(value * accept >= bound));
             for (; doubt; doubt &= doubt - 1) {
                 int64_t j = h * KL_W + __builtin_ctz(doubt);
                 if (j < cols) args->doubts[n++] = (uint32_t)((r + i) << 16 | (c + j));

@@ -161,6 +161,8 @@ typedef struct {
     kl_shape shape;
 } problem;
 
+static int is_product(kl_shape shape) { return shape == KL_PRODUCT || shape == KL_PRODUCT_BENT; }
+
 /* (1 + x number) log(1 + z) - z or its like, z = x + y; where p is empty (1 + x number = 0), 0 log 0 = 0. */
 static long double mixture_term(long double ratio, long double z, long double *size)
 {
@@ -190,7 +192,7 @@ enum { UNKNOWN_ROW = 1, INFINITE_ROW = 2, NAN_ROW = 3 };
 static double feature(kl_shape shape, int mean)
 {
     const uint64_t special = random_bits() % 16;
-    if (shape == KL_PRODUCT) return uniform(-1, 1);
+    if (is_product(shape)) return uniform(-1, 1);
     if (shape == KL_SUM_ABS) return special ? uniform(-1, 1) : 0;
     if (shape == KL_SUM_TRIANGLE) return special ? uniform(-0.01, 0.05) : 0;
     if (shape == KL_SUM_SKEW && !mean && special < 2) return 0.0;
@@ -230,7 +232,7 @@ static problem make_product(const kl_kernels *k, kl_shape shape, int single, int
         .threshold = row[3],
         .col_offset = col[0], .col_norm = col[1], .col_slack = col[2], .K = K, .weights = weights,
         .number = 2, .rows = n, .cols = m, .accept = 0.01,
-        .bend = shape == KL_PRODUCT && random_bits() % 2 ? 0.02 : 0, /* only products end in a logarithm */
+        .bend = shape == KL_PRODUCT_BENT ? 0.02 : 0,
         .doubts = place(r[9], (size_t)(p.rows * p.cols) * 4, s),
         .hit_value = place(r[10], (size_t)(p.rows * p.cols) * size, s),
         .hit_bound = place(r[11], (size_t)(p.rows * p.cols) * size, s),
@@ -255,7 +257,7 @@ static long double naive(const problem *p, int64_t i, int64_t j, long double *si
 static double roundings(const problem *p)
 {
     const double K = (double)p->a.K;
-    return (K < 256 ? K : 256) + K / 256 + (p->shape == KL_PRODUCT ? 4 : 64);
+    return (K < 256 ? K : 256) + K / 256 + (is_product(p->shape) ? 4 : 64);
 }
 
 static long double bound_of(const problem *p, int64_t i, int64_t j)
@@ -350,7 +352,7 @@ static void test_shape(const kl_kernels *k, kl_shape shape, int single, region *
     for (int form = 0; form < 5 * 5 * 8 * 2; form++) {
         const int64_t n = rows[form % 5], m = cols[form / 5 % 5], K = bins[form / 25 % 8];
         /* The logarithms of the sums, in long double, take their time: fewer of the largest. */
-        if (n < 1 || m < 1 || (shape != KL_PRODUCT && K > 64 && form % 25 % 6)) continue;
+        if (n < 1 || m < 1 || (shape > KL_PRODUCT && K > 64 && form % 25 % 6)) continue;
         side s = form / 200 ? AT_START : AT_END;
         for (int kind = 0; kind < (K < 60 ? 4 : 1); kind++) {
             problem p = make_product(k, shape, single, n, m, K, s, r, kind);
