@@ -91,8 +91,8 @@ def entropy(P, *, axis=-1, base=None, n_jobs=None):
 
     Parameters
     ----------
-    P : array-like or Categorical
-        Distributions along `axis`.
+    P : array-like, Categorical or a family
+        Distributions along `axis`; of a family the batch. Densities have their differential entropy.
     axis, base, n_jobs
         As in `rowwise`.
 
@@ -123,8 +123,6 @@ def entropy(P, *, axis=-1, base=None, n_jobs=None):
     norms, _, stats = _engine.scan(matrix, p.sum_tolerance, threads)
     if stats.refused:
         raise refused(p, matrix, "P", stats, rows.place(stats.refused[1], shape))
-    if not matrix.has_entropy:
-        raise ValueError(f"the entropy of {p.name} has no closed form here")
     result = _engine.entropy(matrix, norms, threads) * factor
     return result.reshape(shape).astype(np.float32 if p.single else np.float64)[()]
 

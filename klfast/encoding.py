@@ -104,8 +104,23 @@ def check_match(p, q, divergence: Divergence, p_bins: int, q_bins: int) -> None:
         raise ValueError(f"P is {names[0]} and Q is {names[1]}; both must be of one family")
     if p_bins != q_bins:
         raise ValueError(f"P and Q ({names[0]}) have different dimensions: {p_bins} and {q_bins} parameters")
-    if divergence.kind not in ("kl", "jeffreys") or divergence.adds_entropy or divergence.measure:
-        raise ValueError(f"{divergence.name} is not available for {names[0]}; kl, reverse_kl and jeffreys are")
+    check_available(divergence, p.distribution, q.distribution)
+
+
+def check_available(divergence: Divergence, p, q) -> None:
+    """Two batches of one family have a closed form of this divergence; else ValueError."""
+    name = type(p).__name__
+    powers = divergence.kind == "power" and 0 < divergence.number < 1 and p.powers
+    simple = divergence.kind in ("kl", "jeffreys") and not divergence.adds_entropy and not divergence.measure
+    if not simple and not powers:
+        relatives = ("; and, of orders between 0 and 1, renyi, tsallis, chernoff and alpha (-1 to 1), with "
+                     "bhattacharyya, hellinger and squared_hellinger" if p.powers else "")
+        raise ValueError(f"{divergence.name} is not available for {name}; kl, reverse_kl and jeffreys are{relatives}")
+    if powers and p.common_in_powers:
+        both = np.concatenate([x.values[p.common_in_powers].ravel() for x in (p, q)])
+        if both.size and not (both == both[0]).all():
+            raise ValueError(f"{divergence.name} of {name} distributions needs one {p.common_in_powers} in common; it "
+                             f"takes several values ({both.min():g} to {both.max():g})")
 
 
 def center_of(operand: Operand, floor: float) -> _engine.Center:

@@ -38,6 +38,8 @@ class Table(ctypes.Structure):
         ("accumulate", ctypes.CFUNCTYPE(None, POINTER, POINTER, I64, POINTER)),
         ("finish", ctypes.CFUNCTYPE(None, POINTER, ctypes.c_double, POINTER, I64, POINTER)),
         ("mean", ROW), ("natural", ROW),
+        ("chernoff", ctypes.CFUNCTYPE(ctypes.c_double, POINTER, POINTER, ctypes.c_double, ctypes.c_double, I64,
+                                      POINTER)),
     ]
 
 
@@ -87,6 +89,9 @@ class CFamily:
 
     def kl(self, p, q) -> float:
         return self.table.direct(address(p), address(q), len(p), address(self.scratch(len(p))))
+
+    def chernoff(self, p, q, s: float) -> float:
+        return self.table.chernoff(address(p), address(q), s, 1 - s, len(p), address(self.scratch(len(p))))
 
     @property
     def has_entropy(self) -> bool:

@@ -47,6 +47,8 @@ class Family:
     family: ClassVar[str]
     domains: ClassVar[dict[str, Domain]]
     common: ClassVar[str | None] = None  # a parameter without whose equality there is no closed form
+    powers: ClassVar[bool] = True  # whether Renyi's divergence and its relatives have a closed form
+    common_in_powers: ClassVar[str | None] = None  # the parameter that must be equal for these
 
     def __init__(self, *, event_ndim: int = 0, **parameters):
         if event_ndim not in (0, 1):

@@ -21,6 +21,7 @@ class Laplace(Family):
     """
 
     family = "laplace"
+    common_in_powers = "loc"
     domains = {"loc": REAL, "scale": POSITIVE}
 
     def __init__(self, loc, scale, *, event_ndim=0):
@@ -42,6 +43,7 @@ class Gumbel(Family):
     """
 
     family = "gumbel"
+    common_in_powers = "scale"
     domains = {"loc": REAL, "scale": POSITIVE}
 
     def __init__(self, loc, scale, *, event_ndim=0):
@@ -67,6 +69,7 @@ class Cauchy(Family):
     """
 
     family = "cauchy"
+    powers = False
     domains = {"loc": REAL, "scale": POSITIVE}
 
     def __init__(self, loc, scale, *, event_ndim=0):

@@ -153,6 +153,7 @@ class Weibull(Family):
     """
 
     family = "weibull"
+    common_in_powers = "concentration"
     domains = {"scale": POSITIVE, "concentration": POSITIVE}
 
     def __init__(self, scale, concentration, *, event_ndim=0):

@@ -22,6 +22,7 @@ int kl_is_symmetric(const kl_divergence *f)
 
 int64_t kl_width_of(const kl_divergence *f, const kl_rows *rows)
 {
+    if (rows->family && f->kind == KL_POWER) return 0; /* by values alone */
     const int64_t width = rows->family ? rows->family->width(rows->n_cols) : rows->n_cols;
     return f->kind == KL_JEFFREYS ? 2 * width : width;
 }

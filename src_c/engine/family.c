@@ -21,9 +21,24 @@ void kl_family_scan(const kl_rows *rows, int64_t begin, int64_t end, kl_stats *s
     }
 }
 
+/* Of the powers p^s q^t the family gives Chernoff's C, from which the sum of terms, (1 - e^-C)/(s t), and -factor C,
+ * where a logarithm finishes that sum. Of a symmetric one, the two rows in an order of their own. */
+static double power_value(const kl_divergence *f, const kl_family *family, const double *p, const double *q, int64_t K,
+                          double *scratch)
+{
+    const double s = f->number, t = f->rest;
+    int64_t k = 0;
+    while (s == t && k < K - 1 && p[k] == q[k]) k++;
+    const int turned = s == t && p[k] > q[k];
+    const double C = family->chernoff(turned ? q : p, turned ? p : q, s, t, K, scratch);
+    if (f->finish == KL_LOG && fabs(f->scale + s * t) <= 0x1p-50 * s * t) return -f->factor * C;
+    return kl_finished(f, -expm1(-C) / s / t);
+}
+
 double kl_family_value(const kl_divergence *f, const kl_family *family, const double *p, const double *q, int64_t K,
                        double *scratch)
 {
+    if (f->kind == KL_POWER) return power_value(f, family, p, q, K, scratch);
     double sum = family->direct(p, q, K, scratch);
     if (f->kind == KL_JEFFREYS) sum += family->direct(q, p, K, scratch);
     return kl_finished(f, sum);
@@ -82,7 +97,7 @@ static kl_feature_row both(const kl_family *family, int mean, const double *row,
 kl_feature_row kl_family_features(const kl_divergence *f, const kl_family *family, int32_t role, const double *row,
                                   const kl_center *center, int64_t K, double *out, double *scratch)
 {
-    const int64_t width = family->width(K) << (f->kind == KL_JEFFREYS);
+    const int64_t width = f->kind == KL_POWER ? 0 : family->width(K) << (f->kind == KL_JEFFREYS);
     kl_feature_row r = {0, INFINITY, 0}; /* without features: all pairs by the direct form */
     if (width == 0) return r;
     if (f->kind == KL_JEFFREYS) r = both(family, role == KL_MEAN, row, center->row, K, out, scratch);

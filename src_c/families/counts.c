@@ -10,7 +10,11 @@
  * features. Binomial rows with more trials than q's have mass outside q's support. With fewer, and for
  * NegativeBinomial rows with different r, there is no closed form: `direct` gives NaN, and callers must ask for
  * equal counts.
+ *
+ * Chernoff's C, with S = 1 - (p^s q^t) - ((1 - p)^s (1 - q)^t), a sum of two terms >= 0: -log(1 - S) of a trial,
+ * log(1 + S/(p^s q^t)) of Geometric, r log(1 + S/((1 - p)^s (1 - q)^t)) of NegativeBinomial; Poisson has one such term.
  */
+#include "count_entropy.h"
 #include "scalar.h"
 
 static int32_t check_probability(double p)
@@ -33,6 +37,16 @@ static double trial_entropy(double p)
     return (p > 0 ? -p * log(p) : 0) - (p < 1 ? (1 - p) * log1p(-p) : 0);
 }
 
+typedef struct { double gap, yes, no; } blend; /* S, and the two products */
+
+static blend trial_blend(double p, double q, double s, double t)
+{
+    const double d = p - q, gap = kl_power_gap(d, p, q, s, t) + kl_power_gap(-d, 1 - p, 1 - q, s, t);
+    return (blend){gap, pow(p, s) * pow(q, t), pow(1 - p, s) * pow(1 - q, t)};
+}
+
+static double minus_log(blend b) { return b.gap < 0.5 ? -log1p(-b.gap) : fmax(-log(b.yes + b.no), 0); }
+
 /* A mean of probabilities, moved off 0 and 1. */
 static double inside(double sum, double n) { return sum > 0 && sum < n ? sum / n : (sum + 0.5) / (n + 1); }
 
@@ -46,6 +60,10 @@ static int32_t bernoulli_check1(const double *t, int *where)
 
 static double bernoulli_direct1(const double *p, const double *q) { return trial(p[0], q[0]); }
 static double bernoulli_entropy1(const double *t) { return trial_entropy(t[0]); }
+static double bernoulli_chernoff1(const double *p, const double *q, double s, double t)
+{
+    return minus_log(trial_blend(p[0], q[0], s, t));
+}
 static void bernoulli_sum1(const double *t, const double *first, double *sums)
 {
     KL_UNUSED(first);
@@ -98,6 +116,12 @@ static double binomial_direct1(const double *p, const double *q)
     return p[0] > q[0] || q[1] == 0 || q[1] == 1 ? INFINITY : NAN;
 }
 
+static double binomial_chernoff1(const double *p, const double *q, double s, double t)
+{
+    return p[0] == q[0] ? p[0] * minus_log(trial_blend(p[1], q[1], s, t)) : NAN;
+}
+
+static double binomial_entropy1(const double *t) { return kl_binomial_entropy(t[0], t[1]); }
 static void binomial_sum1(const double *t, const double *first, double *sums)
 {
     KL_UNUSED(first);
@@ -121,7 +145,7 @@ static kl_feature_row binomial_natural1(const double *t, const double *c, double
 }
 
 KL_SCALAR_FAMILY(bernoulli, 1, 1, 1)
-KL_SCALAR_FAMILY_NO_ENTROPY(binomial, 2, 1, 1)
+KL_SCALAR_FAMILY(binomial, 2, 1, 1)
 
 /* ---- Bernoulli by its logit ------------------------------------------------------------------------------------ */
 
@@ -141,6 +165,24 @@ static double bernoulli_logits_direct1(const double *p, const double *q)
     const double sign = p[0] > 0 ? -1 : 1, a = sign * p[0], b = sign * q[0], t = a - b, w = sigmoid(a), v = sigmoid(-a);
     if (fabs(t) <= 1) return log1p(w * kl_exp_rest(-v * t) + v * kl_exp_rest(w * t));
     return softplus(b) - softplus(a) + w * t;
+}
+
+/* log(sigmoid(a)/sigmoid(b)), relative to itself. */
+static double log_sigmoid_ratio(double a, double b)
+{
+    const double t = a - b;
+    if (fabs(t) > 600) return softplus(-b) - softplus(-a);
+    return t > 0 ? log1p(sigmoid(-a) * expm1(t)) : -log1p(sigmoid(-b) * expm1(-t));
+}
+
+static double bernoulli_logits_chernoff1(const double *p, const double *q, double s, double t)
+{
+    const double yes = pow(sigmoid(p[0]), s) * pow(sigmoid(q[0]), t);
+    const double no = pow(sigmoid(-p[0]), s) * pow(sigmoid(-q[0]), t);
+    const double L1 = log_sigmoid_ratio(p[0], q[0]), L0 = log_sigmoid_ratio(-p[0], -q[0]);
+    const int wide = fabs(L1) > 600 || fabs(L0) > 600;
+    if (wide) return -log(yes + no) <= DBL_MAX ? fmax(-log(yes + no), 0) : fmin(-s * L1, t * L0);
+    return minus_log((blend){yes * kl_power_rest(L1, s, t) + no * kl_power_rest(L0, s, t), yes, no});
 }
 
 static double bernoulli_logits_entropy1(const double *t)
@@ -192,6 +234,11 @@ static int32_t geometric_check1(const double *t, int *where)
 
 static double geometric_direct1(const double *p, const double *q) { return trial(p[0], q[0]) / p[0]; }
 static double geometric_entropy1(const double *t) { return trial_entropy(t[0]) / t[0]; }
+static double geometric_chernoff1(const double *p, const double *q, double s, double t)
+{
+    const blend b = trial_blend(p[0], q[0], s, t);
+    return log1p(b.gap / b.yes);
+}
 static void geometric_sum1(const double *t, const double *first, double *sums)
 {
     KL_UNUSED(first);
@@ -236,6 +283,13 @@ static double negative_binomial_direct1(const double *p, const double *q)
     return p[0] == q[0] ? p[0] / (1 - p[1]) * trial(p[1], q[1]) : NAN;
 }
 
+static double negative_binomial_chernoff1(const double *p, const double *q, double s, double t)
+{
+    const blend b = trial_blend(p[1], q[1], s, t);
+    return p[0] == q[0] ? p[0] * log1p(b.gap / b.no) : NAN;
+}
+
+static double negative_binomial_entropy1(const double *t) { return kl_negative_binomial_entropy(t[0], t[1]); }
 static void negative_binomial_sum1(const double *t, const double *first, double *sums)
 {
     KL_UNUSED(first);
@@ -266,7 +320,7 @@ static kl_feature_row negative_binomial_natural1(const double *t, const double *
 }
 
 KL_SCALAR_FAMILY(geometric, 1, 1, 1)
-KL_SCALAR_FAMILY_NO_ENTROPY(negative_binomial, 2, 1, 1)
+KL_SCALAR_FAMILY(negative_binomial, 2, 1, 1)
 
 /* ---- Poisson --------------------------------------------------------------------------------------------------- */
 
@@ -278,6 +332,11 @@ static int32_t poisson_check1(const double *t, int *where)
 }
 
 static double poisson_direct1(const double *p, const double *q) { return kl_generalized(p[0] - q[0], p[0], q[0]); }
+static double poisson_chernoff1(const double *p, const double *q, double s, double t)
+{
+    return kl_power_gap(p[0] - q[0], p[0], q[0], s, t);
+}
+static double poisson_entropy1(const double *t) { return kl_poisson_entropy(t[0]); }
 static void poisson_sum1(const double *t, const double *first, double *sums)
 {
     KL_UNUSED(first);
@@ -304,4 +363,4 @@ static kl_feature_row poisson_natural1(const double *t, const double *c, double 
     return (kl_feature_row){offset, offset, y[0] * y[0]};
 }
 
-KL_SCALAR_FAMILY_NO_ENTROPY(poisson, 1, 1, 1)
+KL_SCALAR_FAMILY(poisson, 1, 1, 1)

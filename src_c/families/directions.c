@@ -131,6 +131,24 @@ static double direct_of(double kappa_p, double kappa_q, double versine, double d
     return versine > 0 && kappa_q > 0 ? part + kappa_q * moments_of(kappa_p, d).length * versine : part;
 }
 
+/* Chernoff's C, s KL(r||p) + t KL(r||q), from the versine v of the angle between p and q: with w = s kappa_p +
+ * t kappa_q, kappa_r^2 = w^2 - 2 s t kappa_p kappa_q v, and r has the direction of s kappa_p mu_p + t kappa_q mu_q. */
+static double part_of_r(double kappa, double delta, double kappa_r, double sine, double cosine, double d)
+{
+    const double versine = cosine > 0 ? sine * sine / (1 + cosine) : 1 - cosine;
+    const double length = kappa > 0 && versine > 0 ? moments_of(kappa_r, d).length : 0;
+    return compare(delta, kappa, kappa_r, d).bregman + kappa * length * versine;
+}
+
+static double chernoff_of(double p, double q, double v, double s, double t, double d)
+{
+    const double w = s * p + t * q, lost = 2 * (s * p) * (t * q) * v, r = sqrt(fmax(w * w - lost, 0));
+    const double drop = w > 0 ? lost / (w + r) : 0, sine = r > 0 ? sqrt(v * fmax(2 - v, 0)) / r : 0;
+    const double along_p = r > 0 ? (w - t * q * v) / r : 0, along_q = r > 0 ? (w - s * p * v) / r : 0;
+    return s * part_of_r(p, t * (p - q) + drop, r, t * q * sine, along_p, d) +
+           t * part_of_r(q, s * (q - p) + drop, r, s * p * sine, along_q, d);
+}
+
 /* Scales of the features, across and along the centre. */
 typedef struct { double across, along; } scales;
 
@@ -201,6 +219,12 @@ static double von_mises_direct1(const double *p, const double *q)
 {
     const double s = sines_of(p[0], q[0]).half;
     return direct_of(p[1], q[1], 2 * s * s, 2);
+}
+
+static double von_mises_chernoff1(const double *p, const double *q, double s, double t)
+{
+    const double half = sines_of(p[0], q[0]).half;
+    return chernoff_of(p[1], q[1], 2 * half * half, s, t, 2);
 }
 
 /* log(2 pi) - KL(p || uniform). */
@@ -292,6 +316,14 @@ static double fisher_direct(const double *p, const double *q, int64_t K, double 
     return kl_settled(direct_of(kappa_p, kappa_q, angle_of(p, q, K - 1).versine, (double)(K - 1)), p, q, K);
 }
 
+static double fisher_chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
+{
+    KL_UNUSED(scratch);
+    if (p[K - 1] == 0 && q[K - 1] == 0) return 0.0;
+    const double value = chernoff_of(p[K - 1], q[K - 1], angle_of(p, q, K - 1).versine, s, t, (double)(K - 1));
+    return kl_settled(value, p, q, K);
+}
+
 /* log of the sphere's area - KL(p || uniform). */
 static double fisher_entropy(const double *row, int64_t K, double *scratch)
 {
@@ -368,4 +400,4 @@ static kl_feature_row fisher_natural(const double *row, const double *c, int64_t
 
 const kl_family kl_von_mises_fisher = {"von_mises_fisher", fisher_check, fisher_direct, fisher_entropy, fisher_width,
                                        fisher_scratch, fisher_sums, fisher_accumulate, fisher_finish, fisher_mean,
-                                       fisher_natural};
+                                       fisher_natural, fisher_chernoff};

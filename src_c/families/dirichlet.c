@@ -133,6 +133,20 @@ static double dirichlet_direct(const double *p, const double *q, int64_t K, doub
     return K < 2 ? 0.0 : kl_settled(dirichlet_value(p, q, K), p, q, K);
 }
 
+/* r: room for the member between. */
+static double chernoff_value(const double *p, const double *q, double s, double t, int64_t K, double *r)
+{
+    const double forth = dirichlet_value(p, q, K), back = dirichlet_value(q, p, K);
+    if (kl_chernoff_is_near(forth, back)) return kl_chernoff_near(forth, back, s, t);
+    for (int64_t i = 0; i < K; i++) r[i] = s * p[i] + t * q[i];
+    return s * dirichlet_value(r, p, K) + t * dirichlet_value(r, q, K);
+}
+
+static double dirichlet_chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
+{
+    return K < 2 ? 0.0 : kl_settled(chernoff_value(p, q, s, t, K, scratch), p, q, K);
+}
+
 static int32_t dirichlet_check(const double *row, int64_t K, int64_t *where)
 {
     for (int64_t i = 0; i < K; i++) {
@@ -168,7 +182,7 @@ static double dirichlet_entropy(const double *row, int64_t K, double *scratch)
  *         = -KL_categorical(c || alpha) + sum_i c_i/c_0 (gap of h'_i) - gap of h'_0. */
 
 static int64_t dirichlet_width(int64_t K) { return K + 1; }
-static int64_t dirichlet_scratch(int64_t K) { KL_UNUSED(K); return 0; }
+static int64_t dirichlet_scratch(int64_t K) { return K; }
 static int64_t dirichlet_sums(int64_t K) { return K + 2; }
 
 /* Sums, of mean vectors m = alpha/alpha_0: m, |m - m_first|^2, sum m(1 - m)/(alpha_0 + 1). */
@@ -256,7 +270,7 @@ static kl_feature_row dirichlet_natural(const double *row, const double *c, int6
 
 const kl_family kl_dirichlet = {"dirichlet", dirichlet_check, dirichlet_direct, dirichlet_entropy, dirichlet_width,
                                 dirichlet_scratch, dirichlet_sums, dirichlet_accumulate, dirichlet_finish,
-                                dirichlet_mean, dirichlet_natural};
+                                dirichlet_mean, dirichlet_natural, dirichlet_chernoff};
 
 /* ---- Beta -------------------------------------------------------------------------------------------------------- */
 
@@ -268,6 +282,11 @@ static int32_t beta_check1(const double *t, int *where)
 }
 
 static double beta_direct1(const double *p, const double *q) { return dirichlet_value(p, q, 2); }
+static double beta_chernoff1(const double *p, const double *q, double s, double t)
+{
+    double r[2];
+    return chernoff_value(p, q, s, t, 2, r);
+}
 static double beta_entropy1(const double *t) { return dirichlet_entropy(t, 2, 0); }
 static void beta_sum1(const double *t, const double *first, double *sums) { dirichlet_accumulate(t, first, 2, sums); }
 static void beta_center1(const double *sums, double n, const double *first, double *center)

@@ -64,7 +64,7 @@ typedef struct {
      * written as terms that are never negative, each made from differences of parameters. */
     double (*direct)(const double *p, const double *q, int64_t K, double *scratch);
 
-    /* Entropy in nats (differential for densities), or NULL where there is no closed form. */
+    /* Entropy in nats (differential for densities). */
     double (*entropy)(const double *row, int64_t K, double *scratch);
 
     int64_t (*width)(int64_t K);    /* features of a row; 0: no product form, only `direct`              */
@@ -81,6 +81,11 @@ typedef struct {
     /* Features of a row around a centre (K parameters, valid, inside the domain). */
     kl_feature_row (*mean)(const double *row, const double *center, int64_t K, double *x, double *scratch);
     kl_feature_row (*natural)(const double *row, const double *center, int64_t K, double *y, double *scratch);
+
+    /* -log(integral of p^s q^t), t = 1 - s, 0 < s < 1: +0.0 iff equal, never negative, inf for disjoint supports;
+     * or NULL. NaN where a parameter differs that must be common (Binomial's and NegativeBinomial's counts, the
+     * location of Laplace, the shape of Weibull, the scale of Gumbel): callers ask for equal ones. */
+    double (*chernoff)(const double *p, const double *q, double s, double t, int64_t K, double *scratch);
 } kl_family;
 
 int kl_family_count(void);

@@ -25,6 +25,24 @@ static double gamma_direct1(const double *p, const double *q)
     return kl_or_infinite(means + kl_bregman_h(q[0] - p[0], q[0], p[0]));
 }
 
+/* s a_p psi(m_r/m_p) + t a_q psi(m_r/m_q) + s B_h(a_p, a_r) + t B_h(a_q, a_r), where a_r - a_p = t (a_q - a_p) and
+ * m_r/m_p - 1 = t (a_q b_p - a_p b_q)/(a_p b_r). */
+static double mean_part(const double *p, double a, double b, double less_one)
+{
+    const kl_ratio far = kl_cross_ratio(a, p[1], p[0], b);
+    return p[0] * (kl_is_near(less_one) ? kl_psi_near(less_one) : far.psi);
+}
+
+static double gamma_chernoff1(const double *p, const double *q, double s, double t)
+{
+    const double a = s * p[0] + t * q[0], b = s * p[1] + t * q[1], gap = q[0] - p[0];
+    const double less = kl_cross_ratio(q[0], p[1], p[0], q[1]).less_one; /* m_q/m_p - 1 */
+    const double of_p = t * (q[1] / b) * less, of_q = -s * (q[1] / b) * (p[0] / q[0]) * less;
+    const double means = s * mean_part(p, a, b, of_p) + t * mean_part(q, a, b, of_q);
+    const double shapes = s * kl_bregman_h(-t * gap, p[0], a) + t * kl_bregman_h(s * gap, q[0], a);
+    return kl_or_infinite(means + shapes);
+}
+
 static double gamma_entropy1(const double *t) { return kl_gamma_entropy(t[0]) - log(t[1]); }
 
 static double inverse_gamma_entropy1(const double *t)
@@ -72,6 +90,7 @@ static kl_feature_row gamma_natural1(const double *t, const double *c, double *y
 
 #define inverse_gamma_check1 gamma_check1
 #define inverse_gamma_direct1 gamma_direct1
+#define inverse_gamma_chernoff1 gamma_chernoff1
 #define inverse_gamma_sum1 gamma_sum1
 #define inverse_gamma_center1 gamma_center1
 #define inverse_gamma_mean1 gamma_mean1
@@ -90,6 +109,12 @@ static int32_t chi2_check1(const double *t, int *where)
 static double chi2_direct1(const double *p, const double *q)
 {
     return kl_bregman_lgamma(0.5 * (q[0] - p[0]), 0.5 * q[0], 0.5 * p[0]);
+}
+
+static double chi2_chernoff1(const double *p, const double *q, double s, double t)
+{
+    const double a = 0.5 * p[0], b = 0.5 * q[0], r = s * a + t * b;
+    return s * kl_bregman_lgamma(t * (a - b), a, r) + t * kl_bregman_lgamma(s * (b - a), b, r);
 }
 
 static double chi2_entropy1(const double *t) { return gamma_entropy1((const double[]){0.5 * t[0], 0.5}); }

@@ -25,6 +25,12 @@ static double laplace_direct1(const double *p, const double *q)
     return gap > 0 ? kl_or_infinite(scales + shift) : scales;
 }
 
+/* An exponential family where the location is common. */
+static double laplace_chernoff1(const double *p, const double *q, double s, double t)
+{
+    return p[0] == q[0] ? kl_chernoff_rates(kl_log_ratio(q[1] - p[1], q[1], p[1]), s, t) : NAN;
+}
+
 static double laplace_entropy1(const double *t) { return 1 + KL_LN2_F64 + log(t[1]); }
 static void laplace_sum1(const double *t, const double *first, double *sums) { sums[0] += t[1] / first[1]; }
 static void laplace_center1(const double *sums, double n, const double *first, double *center)
@@ -59,6 +65,12 @@ static double gumbel_direct1(const double *p, const double *q)
     return kl_or_infinite(kl_extreme_far_total(e, exp(L) * (1 + rest)));
 }
 
+/* With the scale b in common, e^(-x/b) is exponential, of rate e^(loc/b). */
+static double gumbel_chernoff1(const double *p, const double *q, double s, double t)
+{
+    return p[1] == q[1] ? kl_chernoff_rates((p[0] - q[0]) / p[1], s, t) : NAN;
+}
+
 static double gumbel_entropy1(const double *t) { return log(t[1]) + KL_EULER_GAMMA + 1; }
 
 static double cauchy_direct1(const double *p, const double *q)
@@ -88,12 +100,22 @@ static double uniform_direct1(const double *p, const double *q)
     return log1p((below + above) / width);
 }
 
+/* s log(width_p/overlap) + t log(width_q/overlap). */
+static double uniform_chernoff1(const double *p, const double *q, double s, double t)
+{
+    const double low = fmax(p[0], q[0]), high = fmin(p[1], q[1]), overlap = high - low;
+    if (!(overlap > 0)) return INFINITY;
+    return s * log1p(((low - p[0]) + (p[1] - high)) / overlap) + t * log1p(((low - q[0]) + (q[1] - high)) / overlap);
+}
+
 static double uniform_entropy1(const double *t) { return log(t[1] - t[0]); }
 
 #define laplace_check1 location_scale_check
 #define gumbel_check1 location_scale_check
 #define cauchy_check1 location_scale_check
 KL_SCALAR_FAMILY(laplace, 2, 1, 1)
-KL_SCALAR_FAMILY_DIRECT(gumbel, 2)
-KL_SCALAR_FAMILY_DIRECT(cauchy, 2)
-KL_SCALAR_FAMILY_DIRECT(uniform, 2)
+KL_SCALAR_CHERNOFF(gumbel, 2)
+KL_SCALAR_CHERNOFF(uniform, 2)
+KL_SCALAR_FAMILY_DIRECT(gumbel, 2, gumbel_chernoff)
+KL_SCALAR_FAMILY_DIRECT(cauchy, 2, 0)
+KL_SCALAR_FAMILY_DIRECT(uniform, 2, uniform_chernoff)

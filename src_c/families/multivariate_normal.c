@@ -39,6 +39,47 @@ static double direct(const double *p, const double *q, int64_t K, double *scratc
     return kl_settled(kl_or_infinite(value), p, q, K);
 }
 
+/* KL(N(0, A A^T) || N(0, N N^T)), gap = A - N, N lower triangles by rows; ratios: A_kk, or NULL for ones. */
+static double to_mixture(const double *ratios, const double *gap, const double *N, int64_t d, double *E)
+{
+    kl_total psi = {0, 0};
+    for (int64_t i = 0; i < d; i++) {
+        const double *n = kl_row_of(N, i), *g = kl_row_of(gap, i);
+        double *e = E + i * (i + 1) / 2;
+        for (int64_t j = 0; j <= i; j++) e[j] = g[j];
+        for (int64_t k = 0; k < i; k++)
+            for (int64_t j = 0; j <= k; j++) e[j] -= n[k] * kl_row_of(E, k)[j];
+        for (int64_t j = 0; j <= i; j++) e[j] /= n[i];
+        kl_total_add(&psi, kl_psi(g[i], ratios ? ratios[i] : 1, n[i]));
+    }
+    return kl_total_value(psi) + 0.5 * kl_norm2(E, kl_triangle(d));
+}
+
+/* In the coordinates L_q^-1 x, with N N^T = t Sigma_p + s I, N = I + F, and L_p = I + E, F of the accuracy of E:
+ *     s t |N^-1 u|^2/2 + t KL(N(0, Sigma_p) || N(0, N N^T)) + s KL(N(0, I) || N(0, N N^T)). */
+static double chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
+{
+    const int64_t d = dimension(K), n = kl_triangle(d);
+    double *E = scratch, *N = E + n, *gap = N + n, *out = gap + n, *u = out + n, *ratios = u + d;
+    kl_triangle_ratio(q + d, p + d, 0, d, E);
+    kl_gram_less_one(E, d, N);
+    for (int64_t k = 0; k < n; k++) N[k] *= t;
+    if (!kl_cholesky_less_one(N, d)) return INFINITY; /* beyond the range of double */
+    for (int64_t k = 0; k < n; k++) gap[k] = E[k] - N[k], E[k] = -N[k];
+    for (int64_t i = 0; i < d; i++) {
+        N[i * (i + 1) / 2 + i] += 1;
+        ratios[i] = kl_row_of(p + d, i)[i] / kl_row_of(q + d, i)[i];
+    }
+    double value = t * to_mixture(ratios, gap, N, d, out) + s * to_mixture(0, E, N, d, out);
+    kl_triangle_solve(q + d, p, q, d, u);
+    for (int64_t i = 0; i < d; i++) {
+        for (int64_t k = 0; k < i; k++) u[i] -= kl_row_of(N, i)[k] * u[k];
+        u[i] /= kl_row_of(N, i)[i];
+    }
+    value += 0.5 * s * t * kl_norm2(u, d);
+    return kl_settled(kl_or_infinite(value), p, q, K);
+}
+
 static double entropy(const double *row, int64_t K, double *scratch)
 {
     const int64_t d = dimension(K);
@@ -49,7 +90,7 @@ static double entropy(const double *row, int64_t K, double *scratch)
 }
 
 static int64_t width(int64_t K) { return K; }
-static int64_t scratch_size(int64_t K) { return 2 * K; }
+static int64_t scratch_size(int64_t K) { return 4 * K; }
 static int64_t sums_size(int64_t K) { return dimension(K) + 2 * kl_triangle(dimension(K)); }
 
 /* Sums: of the locations' differences, of the covariances, of the differences' outer products. */
@@ -135,4 +176,4 @@ static kl_feature_row natural(const double *row, const double *center, int64_t K
 }
 
 const kl_family kl_multivariate_normal = {"multivariate_normal", check, direct, entropy, width, scratch_size, sums_size,
-                                          accumulate, finish, mean, natural};
+                                          accumulate, finish, mean, natural, chernoff};

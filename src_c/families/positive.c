@@ -47,6 +47,14 @@ static int32_t exponential_check1(const double *t, int *where)
 }
 
 static double exponential_direct1(const double *p, const double *q) { return rate_direct(p[0], q[0]); }
+static double rate_chernoff(double p, double q, double s, double t)
+{
+    return kl_chernoff_rates(kl_log_ratio(p - q, p, q), s, t);
+}
+static double exponential_chernoff1(const double *p, const double *q, double s, double t)
+{
+    return rate_chernoff(p[0], q[0], s, t);
+}
 static double exponential_entropy1(const double *t) { return 1 - log(t[0]); }
 static void exponential_sum1(const double *t, const double *first, double *sums) { sums[0] += first[0] / t[0]; }
 static void exponential_center1(const double *sums, double n, const double *first, double *center)
@@ -66,6 +74,14 @@ static double pareto_direct1(const double *p, const double *q)
 {
     if (p[0] < q[0]) return INFINITY;
     return q[1] * kl_log_ratio(p[0] - q[0], p[0], q[0]) + rate_direct(p[1], q[1]);
+}
+
+/* From the larger beginning on, both are laws of one beginning; the mass before it counts, too. */
+static double pareto_chernoff1(const double *p, const double *q, double s, double t)
+{
+    const double cut = p[0] < q[0] ? s * p[1] * kl_log_ratio(q[0] - p[0], q[0], p[0])
+                                   : t * q[1] * kl_log_ratio(p[0] - q[0], p[0], q[0]);
+    return cut + rate_chernoff(p[1], q[1], s, t);
 }
 
 static double pareto_entropy1(const double *t) { return kl_log_quotient(t[0], t[1]) + 1 + 1 / t[1]; }
@@ -97,6 +113,11 @@ static double weibull_direct1(const double *p, const double *q)
     if (!kl_extreme_far(e)) return kl_or_infinite(kl_extreme_near_total(e));
     const double ratio = p[0] / q[0], rest = fma(-ratio, q[0], p[0]) / p[0]; /* (p/q)^k with the quotient's rounding */
     return kl_or_infinite(kl_extreme_far_total(e, pow(ratio, q[1]) * (1 + q[1] * rest)));
+}
+
+static double weibull_chernoff1(const double *p, const double *q, double s, double t)
+{
+    return p[1] == q[1] ? kl_chernoff_rates(p[1] * kl_log_ratio(q[0] - p[0], q[0], p[0]), s, t) : NAN;
 }
 
 static double weibull_entropy1(const double *t)
@@ -152,6 +173,17 @@ static double inverse_gaussian_direct1(const double *p, const double *q)
 {
     const double gap = (p[0] - q[0]) / q[0];
     return kl_or_infinite(0.5 * kl_psi(q[1] - p[1], q[1], p[1]) + 0.5 * gap * (gap * (q[1] / p[0])));
+}
+
+/* With l_r = s l_p + t l_q and l_r/m_r^2 = s l_p/m_p^2 + t l_q/m_q^2,
+ *     C = log(l_r/(l_p^s l_q^t))/2 + l_r/m_r - s l_p/m_p - t l_q/m_q,
+ * and by Lagrange's identity the rest is s t l_p l_q (1/m_p - 1/m_q)^2 over the sum of the three. */
+static double inverse_gaussian_chernoff1(const double *p, const double *q, double s, double t)
+{
+    const double gap = (p[0] - q[0]) / q[0], a = p[1] / p[0], b = q[1] / q[0];
+    const double all = sqrt(s * p[1] + t * q[1]) * sqrt(s * (a / p[0]) + t * (b / q[0]));
+    const double rest = s * t * (gap * a) * (gap * (q[1] / p[0]) / (all + s * a + t * b));
+    return kl_or_infinite(0.5 * rate_chernoff(p[1], q[1], s, t) + (gap == 0 ? 0 : rest));
 }
 
 /* e^x E1(x), the exponential integral: its series up to 1, then the continued fraction of Lentz, whose terms fall by

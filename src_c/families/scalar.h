@@ -2,13 +2,14 @@
  * norms add up, features stand side by side.
  *
  * A family F with P parameters and W features gives functions of the parameters of one coordinate,
- *     F_check1, F_direct1, F_entropy1, F_sum1, F_center1, F_mean1, F_natural1,
- * and KL_SCALAR_FAMILY(F, P, W, S, entropy) makes the kl_family kl_F of them. A row holds all first parameters,
+ *     F_check1, F_direct1, F_chernoff1, F_entropy1, F_sum1, F_center1, F_mean1, F_natural1,
+ * and KL_SCALAR_FAMILY(F, P, W, S) makes the kl_family kl_F of them. A row holds all first parameters,
  * then all second ones; an accumulator has S numbers a coordinate.
  */
 #ifndef KL_SCALAR_H
 #define KL_SCALAR_H
 
+#include "chernoff.h"
 #include "terms.h"
 
 #define KL_MOST_PARAMETERS 3
@@ -16,6 +17,7 @@
 typedef int32_t kl_check1(const double *t, int *where);
 typedef double kl_direct1(const double *p, const double *q);
 typedef double kl_entropy1(const double *t);
+typedef double kl_chernoff1(const double *p, const double *q, double s, double t);
 typedef void kl_sum1(const double *t, const double *first, double *sums);
 typedef void kl_center1(const double *sums, double n, const double *first, double *center);
 typedef kl_feature_row kl_features1(const double *t, const double *center, double *out);
@@ -48,6 +50,19 @@ static inline double kl_each_direct(kl_direct1 *direct, int P, const double *p, 
         kl_gather(p, P, d, i, s);
         kl_gather(q, P, d, i, t);
         kl_total_add(&sum, kl_settled(direct(s, t), s, t, P));
+    }
+    return kl_total_value(sum);
+}
+
+static inline double kl_each_chernoff(kl_chernoff1 *chernoff, int P, const double *p, const double *q, double s,
+                                      double t, int64_t K)
+{
+    double a[KL_MOST_PARAMETERS], b[KL_MOST_PARAMETERS];
+    kl_total sum = {0, 0};
+    for (int64_t i = 0, d = K / P; i < d; i++) {
+        kl_gather(p, P, d, i, a);
+        kl_gather(q, P, d, i, b);
+        kl_total_add(&sum, kl_settled(chernoff(a, b, s, t), a, b, P));
     }
     return kl_total_value(sum);
 }
@@ -106,8 +121,6 @@ static inline kl_feature_row kl_each_features(kl_features1 *features, int P, int
 /* A coordinate without usable features. */
 static const kl_feature_row kl_unfit = {0, INFINITY, 0};
 
-
-
 #define KL_SCALAR_DIRECT(F, P) \
     static int32_t F##_check(const double *row, int64_t K, int64_t *where) \
     { return kl_each_check(F##_check1, P, row, K, where); } \
@@ -118,6 +131,10 @@ static const kl_feature_row kl_unfit = {0, INFINITY, 0};
 #define KL_SCALAR_ENTROPY(F, P) \
     static double F##_entropy(const double *row, int64_t K, double *scratch) \
     { KL_UNUSED(scratch); return kl_each_entropy(F##_entropy1, P, row, K); }
+
+#define KL_SCALAR_CHERNOFF(F, P) \
+    static double F##_chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch) \
+    { KL_UNUSED(scratch); return kl_each_chernoff(F##_chernoff1, P, p, q, s, t, K); }
 
 #define KL_SCALAR_FEATURES(F, P, W, S) \
     static int64_t F##_width(int64_t K) { return K / P * W; } \
@@ -131,20 +148,15 @@ static const kl_feature_row kl_unfit = {0, INFINITY, 0};
     static kl_feature_row F##_natural(const double *row, const double *c, int64_t K, double *y, double *scratch) \
     { KL_UNUSED(scratch); return kl_each_features(F##_natural1, P, W, row, c, K, y); }
 
-#define KL_FAMILY_TABLE(F, entropy) \
-    const kl_family kl_##F = {#F, F##_check, F##_direct, entropy, F##_width, F##_none, F##_sums, F##_accumulate, \
-                              F##_finish, F##_mean, F##_natural};
-
 #define KL_SCALAR_FAMILY(F, P, W, S) \
-    KL_SCALAR_DIRECT(F, P) KL_SCALAR_ENTROPY(F, P) KL_SCALAR_FEATURES(F, P, W, S) KL_FAMILY_TABLE(F, F##_entropy)
+    KL_SCALAR_DIRECT(F, P) KL_SCALAR_ENTROPY(F, P) KL_SCALAR_CHERNOFF(F, P) KL_SCALAR_FEATURES(F, P, W, S) \
+    const kl_family kl_##F = {#F, F##_check, F##_direct, F##_entropy, F##_width, F##_none, F##_sums, F##_accumulate, \
+                              F##_finish, F##_mean, F##_natural, F##_chernoff};
 
-/* Entropy without a closed form. */
-#define KL_SCALAR_FAMILY_NO_ENTROPY(F, P, W, S) \
-    KL_SCALAR_DIRECT(F, P) KL_SCALAR_FEATURES(F, P, W, S) KL_FAMILY_TABLE(F, 0)
-
-/* Not an exponential family: the direct kernel alone. */
-#define KL_SCALAR_FAMILY_DIRECT(F, P) \
+/* Not an exponential family: the direct kernel alone. `chernoff`: F_chernoff, after KL_SCALAR_CHERNOFF, or 0. */
+#define KL_SCALAR_FAMILY_DIRECT(F, P, chernoff) \
     KL_SCALAR_DIRECT(F, P) KL_SCALAR_ENTROPY(F, P) \
-    const kl_family kl_##F = {#F, F##_check, F##_direct, F##_entropy, F##_none, F##_none, F##_none, 0, 0, 0, 0};
+    const kl_family kl_##F = {#F, F##_check, F##_direct, F##_entropy, F##_none, F##_none, F##_none, 0, 0, 0, 0, \
+                              chernoff};
 
 #endif

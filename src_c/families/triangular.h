@@ -170,6 +170,51 @@ static inline void kl_outer_less_one(const double *G, int64_t d, double *out)
         for (int64_t j = 0; j <= i; j++, k++) out[k] = kl_column_dot(G, i, j, d) + (i == j ? 2 * G[k] : G[k]);
 }
 
+/* In place, from the lower triangle of a symmetric X, F with (I + F)(I + F)^T = I + X: a Cholesky factor less I, with
+ * the relative accuracy of X. 0 if I + X is not positive. */
+static inline int kl_cholesky_less_one(double *X, int64_t d)
+{
+    for (int64_t i = 0; i < d; i++) {
+        double *row = X + i * (i + 1) / 2;
+        for (int64_t j = 0; j <= i; j++) {
+            const double *other = kl_row_of(X, j);
+            double s = row[j];
+            for (int64_t k = 0; k < j; k++) s -= row[k] * other[k];
+            if (j < i) row[j] = s / (1 + other[j]);
+            else if (s > -1 && s <= DBL_MAX) row[j] = s / (1 + sqrt(1 + s));
+            else return 0;
+        }
+    }
+    return 1;
+}
+
+/* In place, Y with Y^T Y = S; 0 if S is not positive. */
+static inline int kl_cholesky_reversed(double *S, int64_t d)
+{
+    for (int64_t i = d - 1; i >= 0; i--) {
+        double *row = S + i * (i + 1) / 2;
+        for (int64_t j = i; j >= 0; j--) {
+            double s = row[j];
+            for (int64_t k = i + 1; k < d; k++) s -= kl_row_of(S, k)[i] * kl_row_of(S, k)[j];
+            if (j < i) row[j] = s / row[i];
+            else if (s > 0 && s <= DBL_MAX) row[j] = sqrt(s);
+            else return 0;
+        }
+    }
+    return 1;
+}
+
+/* A Y^-1. */
+static inline void kl_triangle_divide(const double *A, const double *Y, int64_t d, double *out)
+{
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = i; j >= 0; j--) {
+            double s = kl_row_of(A, i)[j];
+            for (int64_t k = j + 1; k <= i; k++) s -= kl_row_of(out, i)[k] * kl_row_of(Y, k)[j];
+            out[i * (i + 1) / 2 + j] = s / kl_row_of(Y, j)[j];
+        }
+}
+
 /* Sum of psi(L_kk/M_kk). */
 static inline double kl_psi_diagonals(const double *L, const double *M, int64_t d)
 {

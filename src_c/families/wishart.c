@@ -7,6 +7,7 @@
  *     mean     (sum_k gap of [digamma(n_k) - log n] - (tr m - d - log|m|),   m - I),   m = (n/n_c) F-matrix
  *     natural  ((n - n_c)/2,   (n - n_c)/2 I - n_c/2 (G + G^T + G^T G)),  G = L^-1 (L_c - L).
  */
+#include "chernoff.h"
 #include "gamma_terms.h"
 #include "triangular.h"
 
@@ -81,6 +82,24 @@ static double direct(const double *p, const double *q, int64_t K, double *scratc
     return kl_settled(kl_or_infinite(value), p, q, K);
 }
 
+/* r has n_r = s n_p + t n_q and V_r^-1 = s V_p^-1 + t V_q^-1: with L_q^-1 L_p = I + M and Y^T Y = I + t (M + M^T +
+ * M^T M), its factor is L_p Y^-1. */
+static double chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
+{
+    const int64_t d = dimension(K), n = kl_triangle(d);
+    double *r = scratch, *M = r + K, *Y = M + n, *rest = Y + n;
+    const double forth = direct(p, q, K, rest), back = direct(q, p, K, rest);
+    if (kl_chernoff_is_near(forth, back)) return kl_settled(kl_chernoff_near(forth, back, s, t), p, q, K);
+    kl_triangle_ratio(q + 1, p + 1, 0, d, M);
+    kl_outer_less_one(M, d, Y);
+    for (int64_t k = 0; k < n; k++) Y[k] *= t;
+    for (int64_t i = 0; i < d; i++) Y[i * (i + 1) / 2 + i] += 1;
+    if (!kl_cholesky_reversed(Y, d)) return INFINITY; /* beyond the range of double */
+    r[0] = s * p[0] + t * q[0];
+    kl_triangle_divide(p + 1, Y, d, r + 1);
+    return s * direct(r, p, K, rest) + t * direct(r, q, K, rest);
+}
+
 static double entropy(const double *row, int64_t K, double *scratch)
 {
     const int64_t d = dimension(K);
@@ -96,7 +115,7 @@ static double entropy(const double *row, int64_t K, double *scratch)
 }
 
 static int64_t width(int64_t K) { return K; }
-static int64_t scratch_size(int64_t K) { return 2 * K + dimension(K); }
+static int64_t scratch_size(int64_t K) { return 5 * K + dimension(K); }
 static int64_t sums_size(int64_t K) { return K; }
 
 /* Sums: of n relative to the first, of the means n V. */
@@ -186,4 +205,4 @@ static kl_feature_row natural(const double *row, const double *c, int64_t K, dou
 }
 
 const kl_family kl_wishart = {"wishart", check, direct, entropy, width, scratch_size, sums_size, accumulate, finish,
-                              mean, natural};
+                              mean, natural, chernoff};
