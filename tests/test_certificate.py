@@ -36,9 +36,21 @@ LINEAR = ["kl", "reverse_kl", "jeffreys", "js", "skew_js:0.2", "skew_kl:0.3", "s
 
 
 @pytest.mark.parametrize("single", [True, False], ids=["float32", "float64"])
-@pytest.mark.parametrize("divergence", LINEAR)
+@pytest.mark.parametrize("divergence", ["kl", "reverse_kl", "js", "tsallis:0.1"])
 @pytest.mark.parametrize("name", NAMES)
 def test_sound(isa, name, divergence, single):
+    check_sound(name, divergence, single)
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["float32", "float64"])
+@pytest.mark.parametrize("divergence", LINEAR)
+@pytest.mark.parametrize("name", NAMES)
+def test_sound_for_every_divergence(name, divergence, single):
+    """Under the best instruction set."""
+    check_sound(name, divergence, single)
+
+
+def check_sound(name, divergence, single):
     P, Q = operands(name, 50, 70)
     exact = brute_force(P, Q, divergence)
     values, bounds, _, _ = fast_values_and_bounds(P, Q, divergence, single)

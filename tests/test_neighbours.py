@@ -49,13 +49,13 @@ OTHERS = [name for name in NAMES if name not in [*CLOUDS, "wide", "wide-with-emp
 
 
 def check_divergence(name, divergence):
-    P, Q = operands(name, 15, 90)
-    right, own = exact_values(name, 15, 90, divergence), brute_force(Q, Q, divergence)
+    P, Q = operands(name, 11, 70)
+    right, own = exact_values(name, 11, 70, divergence), brute_force(Q, Q, divergence)
     index = kl.Index(Q, divergence)
-    for k in (1, 5, 90):
+    for k in (1, 5, 70):
         assert_exact(index.kneighbors(P, k), right, k)
     assert_exact([x[:, None] for x in index.nearest(P)], right, 1)
-    for k in (1, 5, 89):
+    for k in (5, 69):
         assert_exact(index.kneighbors(None, k), own, k, leave_out_self=True)
 
 
@@ -81,6 +81,16 @@ def test_measures_with_equal_and_proportional_rows(isa, divergence):
     if divergence == "generalized_kl":  # 2 p is nearer to 3 p than p is
         values, columns = kl.nearest([[2.0, 2]], [[1.0, 1], [3, 3]], divergence)
         assert columns.tolist() == [1] and values[0] > 0
+
+
+@pytest.mark.parametrize("divergence", MEASURES)
+@pytest.mark.parametrize("size", [1e40, 1e270, 6e289, 1e300, 1e-300])
+def test_measures_of_any_size(divergence, size):
+    """One row far beyond the others moves the centre there; neighbours are those of brute force all the same."""
+    Q = kl.Categorical(counts=np.array([[size, size / 2], [1.0, 2.0], [1.0, 2.0], [3.0, 2.0]]))
+    exact = brute_force(Q, Q, divergence)
+    assert_exact(kl.kneighbors(Q, k=3, divergence=divergence), exact, 3, leave_out_self=True)
+    assert kl.radius_neighbors(Q, radius=5.0, divergence=divergence).nnz == (exact <= 5).sum() - 4
 
 
 @pytest.mark.parametrize("divergence", FEW)
@@ -183,7 +193,7 @@ def test_sparse_and_narrow_of_every_shape(rng, divergence):
 @pytest.mark.parametrize("bins", [1, 2, 3, 4])
 def test_rounded_multiples_of_one_row(isa, bins, divergence):
     """Distances of 1e-32 and equal rows among them: all is rounding, which the screen must allow for."""
-    for seed in range(20):
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         base = rng.dirichlet(np.ones(bins), 1)
         P, Q = (kl.Categorical(counts=base * rng.uniform(1, 8, (size, 1))) for size in (15, 80))
