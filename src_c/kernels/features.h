@@ -143,5 +143,6 @@ static kl_feature_row kl_features(int32_t domain, int32_t role, const double *ro
     if (mean && KL_BITS_F64(s.unsupported)) return (kl_feature_row){INFINITY, INFINITY, norm2};
     /* Also: huge logits, measures that overflow when scaled up. */
     const int lost = KL_BITS_F64(s.least < 0x1p-950) || !(norm2 <= 0x1p1000) || !(total + missing <= 0x1p900);
-    return (kl_feature_row){lost ? 0 : total - missing, lost ? INFINITY : total + missing, lost ? 0 : norm2};
+    if (lost) return kl_lost_row(out, K);
+    return (kl_feature_row){total - missing, total + missing, norm2};
 }
