@@ -104,6 +104,45 @@ def kl_scipy(p, q, *, closed_form=None) -> Quadrature:
     return Quadrature(float(value + outside), float(error), method)
 
 
+def divergence_scipy(P, Q, divergence="kl") -> float:
+    """A divergence of two frozen scipy.stats distributions: what `klfast.rowwise` does with such.
+
+    By a family where one fits both and has the divergence; else, for kl, reverse_kl and jeffreys, by `kl_scipy`.
+
+    Parameters
+    ----------
+    P, Q : scipy.stats frozen distributions
+    divergence : str or Divergence
+
+    Returns
+    -------
+    float
+        In nats.
+
+    Raises
+    ------
+    ValueError
+        Another divergence of distributions that are not of one family; one density and one mass function.
+    """
+    from .compute import rowwise
+    from .divergences import find
+
+    d = find(divergence)
+    try:
+        p, q = families.comparable(from_scipy(P), from_scipy(Q))
+    except ValueError:
+        p = None
+    if p is not None:
+        return rowwise(p, q, d)
+    if d.name not in ("kl", "reverse_kl", "jeffreys"):
+        raise ValueError(f"{d.name} of two scipy.stats distributions needs both to be of one family of klfast; kl, "
+                         "reverse_kl and jeffreys are integrated")
+    if not (hasattr(P, "dist") and hasattr(Q, "dist")):
+        raise ValueError("only one-dimensional distributions are integrated; these are not of one family of klfast")
+    value = 0.0 if d.name == "reverse_kl" else kl_scipy(P, Q).value
+    return np.float64(value if d.name == "kl" else value + kl_scipy(Q, P).value)
+
+
 def _term(log_p, log_q):
     """p log(p/q) - p + q >= 0 from logarithms, without cancellation for near ones."""
     p, q, gap = np.exp(log_p), np.exp(log_q), log_q - log_p

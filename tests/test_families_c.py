@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 from family_library import families  # noqa: F401 (a fixture)
 from oracle import assert_accurate
 from oracle_families import cases
@@ -210,3 +211,77 @@ def test_whatever_the_parameters(families, name, size, rng):
             for role in ("mean", "natural"):
                 features, numbers = family.features(role, rows, center)
                 assert np.isfinite(features).all() and np.isfinite(numbers[:, [0, 2]]).all() and (numbers >= 0).all()
+
+
+POWERS = [name for name in NAMES if name != "cauchy"]
+COMMON_IN_POWERS = {"pareto": 0, "laplace": 0, "weibull": 1, "gumbel": 1}
+
+
+def chernoff_exactly(name, p, q, s):
+    """The gap of the log-partition function between the mean of its values and its value at the mean."""
+    def formula(mp, x, y):
+        S = mp.mpf(s)
+        if name == "gumbel":
+            L = (x[0] - y[0]) / x[1]
+            return mp.log(S * mp.exp((1 - S) * L) + (1 - S) * mp.exp(-S * L))
+        f = reference.FAMILIES[name]
+        a, b = f.natural(mp, x), f.natural(mp, y)
+        between = [S * u + (1 - S) * v for u, v in zip(a, b)]
+        return S * f.log_partition(mp, a) + (1 - S) * f.log_partition(mp, b) - f.log_partition(mp, between)
+
+    pairs = zip(reference.coordinates(name, p), reference.coordinates(name, q))
+    return sum(reference._settled(formula, a, b) for a, b in pairs if a != b)
+
+
+@pytest.mark.parametrize("name", [name for name in POWERS if name != "uniform"])
+def test_chernoff_is_exact(families, name):
+    """Also of near rows, where s KL(r||p) + (1 - s) KL(r||q) is no larger than what the rounding of r would add."""
+    for number, case in enumerate([case for case in cases() if case.family == name][::3]):
+        p, q, s = case.p, case.q.copy(), (0.5, 0.9, 0.3)[number % 3]
+        if name in COMMON_IN_POWERS:
+            q[COMMON_IN_POWERS[name]] = p[COMMON_IN_POWERS[name]]
+        expected = chernoff_exactly(name, p, q, s)
+        rtol = 1e-12 if name == "multivariate_normal" and case.stratum == "extreme" else RTOL
+        assert abs(families[name].chernoff(p, q, s) - expected) <= rtol * expected + 5e-324, (case, s)
+        assert families[name].chernoff(p, p, s) == 0
+
+
+def test_chernoff_of_other_supports(families, rng):
+    uniform, pareto = families["uniform"], families["pareto"]
+    p, q = np.array([0.0, 2.0]), np.array([1.0, 5.0])
+    assert uniform.chernoff(p, q, 0.3) == pytest.approx(-np.log((1 / 2) ** 0.3 * (1 / 4) ** 0.7), rel=1e-14)
+    assert uniform.chernoff(p, np.array([2.0, 3.0]), 0.3) == np.inf
+    p, q, s = np.array([1.0, 2.0]), np.array([1.5, 3.0]), 0.3
+    x = 1.5 * np.exp(np.linspace(0, 40, 400_001))
+    f = (2.0 / x**3) ** s * (3 * 1.5**3 / x**4) ** (1 - s) * x
+    area = np.trapezoid(f, np.log(x))
+    assert pareto.chernoff(p, q, s) == pytest.approx(-np.log(area), rel=1e-8)
+    assert pareto.chernoff(q, p, 1 - s) == pytest.approx(-np.log(area), rel=1e-8)
+    for name, bad in (("laplace", [1.0, 1.0]), ("gumbel", [0.0, 2.0]), ("weibull", [1.0, 2.0])):
+        assert np.isnan(families[name].chernoff(np.array([0.0 if name != "weibull" else 1.0, 1.0]), np.array(bad), 0.5))
+
+
+@pytest.mark.parametrize("name, parameters", [
+    ("poisson", (0.01, 0.7, 30.0, 1e3)), ("binomial", ((1, 0.3), (40, 0.999), (3000, 0.4))),
+    ("negative_binomial", ((0.3, 0.6), (1.0, 0.9), (25.0, 0.7)))])
+def test_entropies_of_counts(families, name, parameters):
+    """By summing up scipy's logarithms of masses: absolute errors of theirs are 1e-13."""
+    make = {"poisson": scipy.stats.poisson, "binomial": scipy.stats.binom,
+            "negative_binomial": lambda r, p: scipy.stats.nbinom(r, 1 - p)}[name]
+    for t in parameters:
+        row = np.atleast_1d(np.float64(t))
+        log_p = make(*row).logpmf(np.arange(20_000))
+        log_p = log_p[log_p > -700]
+        assert families[name].entropy(row) == pytest.approx(-(np.exp(log_p) * log_p).sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("rate", [1e5, 1e9, 1e15])
+def test_entropies_of_large_counts(families, rate):
+    """A bell: log(2 pi e v)/2 and the next terms in 1/v."""
+    expected = 0.5 * np.log(2 * np.pi * np.e * rate) - 1 / (12 * rate) - 1 / (24 * rate**2)
+    assert families["poisson"].entropy(np.array([rate])) == pytest.approx(expected, rel=1e-14)
+    fair = 0.5 * np.log(0.5 * np.pi * np.e * rate) - 1 / (12 * rate**2)
+    assert families["binomial"].entropy(np.array([rate, 0.5])) == pytest.approx(fair, rel=1e-14)
+    p = 1 - 1 / rate
+    geometric = -(p * np.log1p(p - 1) + (1 - p) * np.log(1 - p)) / (1 - p)
+    assert families["negative_binomial"].entropy(np.array([1.0, p])) == pytest.approx(geometric, rel=1e-14)
