@@ -372,7 +372,7 @@ def contributions(P, Q, divergence="kl", *, axis=-1, base=None, n_jobs=None):
         pv, qv = (v.toarray() if rows.is_sparse(v) else v for v in (pv, qv))
     terms = np.empty((math.prod(shape), pv.shape[-1]))
     rows.run_contributions(d, p, q, pv, qv, shape, terms, threads)
-    terms *= unit * d.weight
+    terms *= d.weight * (1 if d.finish == "log" else unit)  # under a logarithm there are no units
     return np.moveaxis(terms.reshape(*shape, terms.shape[-1]), -1, axis)
 
 

@@ -27,9 +27,10 @@ FEATURE_ROUNDINGS = 16
 # errors of the features add 3 units of each; the float32 product sees their conversion instead.
 OFFSET_UNITS = {False: 32, True: 6}
 
-# What a relative bound cannot cover: the product of two row-wide errors (3u * 3u, doubled) in
-# float64, and gradual underflow of K products in float32.
-FLOOR = {False: 32 * UNIT[False] ** 2, True: 1e-32}
+# What a relative bound cannot cover: the product of two row-wide errors (3u * 3u, doubled) of float64, in which features
+# are computed, and gradual underflow of the products in float32.
+FLOOR = 32 * UNIT[False] ** 2
+UNDERFLOW = {False: 0.0, True: 1e-32}
 
 # Below this tolerance a float32 product would leave most entries uncertified.
 SINGLE_RTOL = 2e-6
@@ -61,7 +62,7 @@ def certificate(n_bins: int, single: bool) -> Certificate:
     # kappa * u * KL <= kappa * u * (a + b + |x||y|): folded into the other two constants. The factor
     # covers the roundings of the bound itself.
     margin = 1.001
-    floor = FLOOR[single] * (n_bins if single else 1)
+    floor = FLOOR + UNDERFLOW[single] * n_bins
     return Certificate(margin * (gamma + kappa * unit), margin * 2 * kappa * unit, floor)
 
 
@@ -73,7 +74,7 @@ def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 
     if roundings * unit > 0.5:
         return Certificate(0.0, math.inf, 0.0)
     gamma = roundings * unit / (1 - roundings * unit)
-    return Certificate(0.0, 1.001 * gamma, VARIATION_FLOOR if first_order else 32 * UNIT[False] ** 2)
+    return Certificate(0.0, 1.001 * gamma, VARIATION_FLOOR if first_order else FLOOR)
 
 
 def accept_factor(rtol: float) -> float:
