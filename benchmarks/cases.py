@@ -11,6 +11,7 @@ from fnmatch import fnmatch
 
 import numpy as np
 
+from . import peers_families
 from .forms import MEASURES
 
 QUICK = 16  # `--quick` divides the number of rows and of columns by this
@@ -85,7 +86,7 @@ class Case:
 
     def inputs(self, threads: int, seed: int = 1) -> Inputs:
         """Fresh random (or real) operands of this case."""
-        P, Q = DATA[self.data](self, np.random.default_rng(seed))
+        P, Q = DATA[self.data.partition(":")[0]](self, np.random.default_rng(seed))
         return Inputs(self.question, P, Q, self.k, self.divergence, threads, self.radius, self.op)
 
 
@@ -144,7 +145,7 @@ def _patches(case: Case, rng):
 
 
 DATA: dict[str, Callable] = {"dirichlet": _dirichlet_pair, "logits": _logits_pair, "patches": _patches,
-                             "positive": _positive_pair, "clusters": _clusters_pair}
+                             "positive": _positive_pair, "clusters": _clusters_pair, "family": peers_families.pair}
 
 
 # ---- the table ----------------------------------------------------------------------------------------------
@@ -295,11 +296,23 @@ def _memory(call: str, m: int) -> Case:
     return Case(f"memory-{call}", f"peak memory of {call}, 20,000 × {m:,}, K = 64", "memory", 20_000, m, 64, op=call)
 
 
+def _family(case: str, name: str, n: int, d: int, *rivals: Rival) -> Case:
+    return Case(case, f"pairwise KL of {name}, f64, {n:,}×{n:,}, d = {d}", "family", n, n, d, op=name,
+                data=f"family:{name}", rivals=rivals, tolerance=1e-9, in_readme=not case.startswith("family-"))
+
+
+FAMILIES = [
+    _family("gaussians", "Normal", 4096, 32, Rival("expert NumPy, Gaussians"), Rival("torch.distributions", 64)),
+    _family("full-covariance", "MultivariateNormal", 2000, 16, Rival("torch.distributions", 16)),
+    *(_family(f"family-{name.lower()}", name, 512, 8, Rival("torch.distributions", 64))
+      for name in peers_families.SMALL),
+]
+
 MEMORY = [_memory("kneighbors", 200_000), _memory("radius_neighbors", 20_000), _memory("reduce", 20_000),
           _memory("pairwise_chunked", 20_000)]
 
 ALL = [*PAIRWISE, *NEIGHBORS, PATCHES, ROWWISE, *LOGITS, *JENSEN_SHANNON, *RADIUS, *REDUCE, *SCALING, *MEMORY, *FEW,
-       *DIVERGENCES]
+       *DIVERGENCES, *FAMILIES]
 
 
 def select(patterns: str | None) -> list[Case]:

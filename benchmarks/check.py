@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 from scipy.special import log_softmax, rel_entr
 
-from . import forms
+from . import forms, peers_families
 from .cases import Inputs
 from .peers import smoothed
 
@@ -26,7 +26,7 @@ def error(x: Inputs, answer) -> float:
         rows = np.random.default_rng(0).choice(len(x.P), min(64 * ROWS, len(x.P), 1 + (1 << 22) // x.P.shape[1]), False)
         expected, answer = _rowwise(x, rows), np.asarray(answer)
         return _relative(answer[rows], expected) if answer.shape == (len(x.P),) else np.inf
-    if x.question == "pairwise":
+    if x.question in ("pairwise", "family"):
         answer = np.asarray(answer)
         if answer.shape != (len(x.P), len(x.Q)):
             return np.inf
@@ -78,6 +78,8 @@ def _reduced(x: Inputs, i: int) -> float:
 
 def _to_all(x: Inputs, i: int) -> np.ndarray:
     """Divergence of row i of P from every row of Q."""
+    if x.question == "family":
+        return peers_families.to_all(x, i)
     prepared = np.float64 if x.divergence in forms.MEASURES else _normalised
     prepared = smoothed if x.question == "self_neighbors" else prepared
     divergence = forms.reference(x.divergence)

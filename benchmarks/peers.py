@@ -20,7 +20,7 @@ from scipy.special import rel_entr
 
 import klfast as kl
 
-from . import peers_blocks, peers_divergences
+from . import peers_blocks, peers_divergences, peers_families
 from .cases import Inputs
 from .forms import negative_entropy, product
 from .peers_divergences import Call, by_threads
@@ -74,6 +74,8 @@ def klfast(x: Inputs) -> Call:
         return lambda: kl.radius_neighbors(x.P, x.Q, x.radius, x.divergence, **jobs)
     if x.question == "reduce":
         return lambda: kl.reduce(x.P, x.Q, x.op, x.divergence, **jobs)
+    if x.question == "family":
+        return peers_families.klfast(x)
     raise ValueError(f"no adapter for the question {x.question!r}")
 
 
@@ -279,6 +281,8 @@ PEERS = {
     "scipy cdist": Peer(peers_divergences.scipy_cdist, squared_js),
     "scikit-learn additive_chi2": Peer(peers_divergences.sklearn_chi2, module="sklearn"),
     "torch cdist": Peer(peers_divergences.torch_cdist, module="torch"),
+    "expert NumPy, Gaussians": Peer(peers_families.numpy_products),
+    "torch.distributions": Peer(peers_families.torch_kl, module="torch"),
     "FAISS, f32": Peer(peers_divergences.faiss_all_pairs, module="faiss"),
     "expert NumPy, radius": Peer(peers_blocks.numpy_radius),
     "expert NumPy, reduced": Peer(peers_blocks.numpy_reduce),
