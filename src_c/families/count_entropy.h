@@ -57,7 +57,7 @@ static inline double kl_counts_integral(const kl_counts *c, double begin, double
         }
         kl_total_add(&sum, part);
         x = next;
-        if (x > c->mean && part < 1e-18 * (so_far + kl_total_value(sum))) break;
+        if (x > c->mean && !(part > 1e-18 * (so_far + kl_total_value(sum)))) break;
     }
     return kl_total_value(sum);
 }
@@ -72,7 +72,7 @@ static inline double kl_counts_entropy(const kl_counts *c)
         }
         const double term = kl_minus_p_log_p(c, x);
         kl_total_add(&sum, term);
-        if (x > c->mean && term < 1e-21 * kl_total_value(sum)) break;
+        if (x > c->mean && !(term > 1e-21 * kl_total_value(sum))) break;
     }
     return c->step * kl_total_value(sum);
 }
@@ -85,6 +85,11 @@ static inline kl_counts kl_counts_about(kl_counts c, double variance)
     return c;
 }
 
+/* Beyond this a Gaussian's, for counts have no neighbours any more in floating point: what is left out is below 1e-20. */
+#define KL_MANY_COUNTS 1e20
+
+static inline double kl_gaussian_entropy(double log_variance) { return KL_HALF_LOG_2PI + 0.5 + 0.5 * log_variance; }
+
 static inline double kl_poisson_log_p(const kl_counts *c, double x)
 {
     if (x == 0) return -c->mean;
@@ -95,6 +100,7 @@ static inline double kl_poisson_entropy(double rate)
 {
     const kl_counts c = kl_counts_about(
         (kl_counts){kl_poisson_log_p, .mean = rate, .end = INFINITY, .r = INFINITY, .tail = INFINITY}, rate);
+    if (rate > KL_MANY_COUNTS) return kl_gaussian_entropy(log(rate));
     return rate > 0 ? kl_counts_entropy(&c) : 0;
 }
 
@@ -113,6 +119,7 @@ static inline double kl_binomial_entropy(double n, double p)
     const double less = p > 0.5 ? 1 - p : p, mean = n * less; /* p > 1/2: of the failures, whose entropy is the same */
     const kl_counts c = kl_counts_about(
         (kl_counts){kl_binomial_log_p, n, less, mean, .end = n, .r = INFINITY, .tail = INFINITY}, mean * (1 - less));
+    if (mean > KL_MANY_COUNTS) return kl_gaussian_entropy(log(mean) + log1p(-less));
     return less > 0 ? kl_counts_entropy(&c) : 0;
 }
 
@@ -133,6 +140,7 @@ static inline double kl_negative_binomial_entropy(double r, double p)
     const kl_counts c = kl_counts_about(
         (kl_counts){kl_negative_binomial_log_p, 0, p, mean, .end = INFINITY, .r = r, .tail = 1 / (1 - p)},
         mean / (1 - p));
+    if (r > KL_MANY_COUNTS && mean > KL_MANY_COUNTS) return kl_gaussian_entropy(log(r) + log(p) - 2 * log1p(-p));
     return p > 0 ? kl_counts_entropy(&c) : 0;
 }
 
