@@ -3,11 +3,12 @@
  * log p is taken from deviances, log p(k) = -D(k) - (Stirling's remainders) - log(2 pi k)/2, as in Loader, "Fast and
  * accurate computation of binomial probabilities" (2000): accurate for any counts.
  *
- * A distribution that begins above 0 is a bell, of which every sixteenth of a standard deviation is enough: the error of
- * the trapezoidal rule is exp(-2 pi^2 16^2). Otherwise up to DIRECT counts are summed one by one; beyond, the sum is the
- * integral from the half-integer before, by Gauss's rule on panels that are short for the distribution, and the first
- * term of Euler and Maclaurin's formula for the midpoint rule, f'/24. The next, 17 f'''/5760 for f' from a difference, is
- * below 1e-15: begin is 0 only where the mean is within 12 standard deviations, 1400 or more beyond DIRECT counts. */
+ * A distribution that begins above 0 is a bell, of which every sixteenth of a standard deviation is enough: the
+ * error of the trapezoidal rule is exp(-2 pi^2 16^2). Otherwise up to DIRECT counts are summed one by one; beyond,
+ * the sum is the integral from the half-integer before, by Gauss's rule on panels that are short for the
+ * distribution, and the first term of Euler and Maclaurin's formula for the midpoint rule, f'/24. The next, 17
+ * f'''/5760 for f' from a difference, is below 1e-15: begin is 0 only where the mean is within 12 standard
+ * deviations, 1400 or more beyond DIRECT counts. */
 #ifndef KL_COUNT_ENTROPY_H
 #define KL_COUNT_ENTROPY_H
 
@@ -85,7 +86,7 @@ static inline kl_counts kl_counts_about(kl_counts c, double variance)
     return c;
 }
 
-/* Beyond this a Gaussian's, for counts have no neighbours any more in floating point: what is left out is below 1e-20. */
+/* Beyond this a Gaussian's: counts have no neighbours any more in floating point, what is left out is below 1e-20. */
 #define KL_MANY_COUNTS 1e20
 
 static inline double kl_gaussian_entropy(double log_variance) { return KL_HALF_LOG_2PI + 0.5 + 0.5 * log_variance; }
