@@ -368,6 +368,8 @@ def contributions(P, Q, divergence="kl", *, axis=-1, base=None, n_jobs=None):
     unit = base_factor(base, d)
     threads = plan.n_threads(n_jobs)
     p, q, pv, qv, shape = _broadcast(P, Q, d, axis)
+    if p.domain == _engine.FAMILY:
+        raise ValueError(f"{p.name} has no bins, so there are no contributions of bins")
     if not math.prod(shape) or rows.is_sparse(pv) or rows.is_sparse(qv):
         pv, qv = (v.toarray() if rows.is_sparse(v) else v for v in (pv, qv))
     terms = np.empty((math.prod(shape), pv.shape[-1]))

@@ -139,3 +139,8 @@ def test_frozen_distributions_of_scipy():
     assert kl.rowwise(p, t, base=2) == pytest.approx(forth / np.log(2), rel=1e-15)
     with pytest.raises(ValueError, match="are integrated"):
         kl.rowwise(p, t, "hellinger")
+
+
+def test_families_have_no_contributions():
+    with pytest.raises(ValueError, match="Normal has no bins"):
+        kl.contributions(kl.Normal(0.0, 1.0), kl.Normal(1.0, 1.0))

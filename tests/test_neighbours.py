@@ -64,8 +64,8 @@ def test_every_divergence(isa, name, divergence):
     check_divergence(name, divergence)
 
 
-@pytest.mark.parametrize("name, divergence", [(name, d) for name in OTHERS for d in ALL if takes(d, name in LOGITS)])
-def test_every_divergence_on_every_cloud(name, divergence):
+@pytest.mark.parametrize("name, divergence", [(name, d) for name in OTHERS for d in FEW if takes(d, name in LOGITS)])
+def test_every_shape_on_every_cloud(name, divergence):
     check_divergence(name, divergence)
 
 

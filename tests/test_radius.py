@@ -38,7 +38,7 @@ def radii(values):
     return [0.0] if not finite.size else [0.0, finite[finite.size // 20], finite[finite.size // 3], finite[-1]]
 
 
-def check(name, divergence, n=15, m=80):
+def check(name, divergence, n=11, m=70):
     P, Q = operands(name, n, m)
     right = exact(name, n, m, divergence)
     index = kl.Index(Q, divergence)
@@ -59,7 +59,7 @@ def test_equals_brute_force(isa, name, divergence):
     check(name, divergence)
 
 
-@pytest.mark.parametrize("name, divergence", [(name, d) for name in OTHERS for d in ALL if takes(d, name in LOGITS)])
+@pytest.mark.parametrize("name, divergence", [(name, d) for name in OTHERS for d in FEW if takes(d, name in LOGITS)])
 def test_more_clouds(name, divergence):
     check(name, divergence)
 

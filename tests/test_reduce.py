@@ -87,10 +87,9 @@ def test_many_rows_and_columns(all_threads, divergence, n, m, ops):
 @pytest.mark.parametrize("divergence", FEW)
 def test_threads(all_threads, divergence):
     P, Q = operands("dirichlet-0.05", 130, 300)
-    for op in OPS:
-        for axis in (0, 1):
-            results = {kl.reduce(P, Q, op, divergence, axis=axis, n_jobs=n_jobs).tobytes() for n_jobs in (1, 2, 3)}
-            assert len(results) == 1, (op, axis)
+    for op, axis in (("sum", 0), ("sum", 1), ("max", 0), ("min", 1)):
+        one, two = (kl.reduce(P, Q, op, divergence, axis=axis, n_jobs=n_jobs).tobytes() for n_jobs in (1, 2))
+        assert one == two, (op, axis)
 
 
 def test_infinities():

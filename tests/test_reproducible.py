@@ -34,7 +34,7 @@ def every_consumer(divergence):
         return [kl.rowwise(P, _resized(Q, P.shape[0]), divergence, **n), kl.pairwise(P, Q, divergence, **n),
                 kl.pairwise(P, Q, divergence, dtype="float32", **n), *kl.kneighbors(P, Q, 7, divergence, **n),
                 *csr(kl.radius_neighbors(P, Q, 0.5, divergence, **n)), kl.reduce(P, Q, "sum", divergence, **n),
-                *kl.pairwise_chunked(left, Q, divergence, working_memory=0.01, **n), *terms]
+                *kl.pairwise_chunked(left, Q, divergence, working_memory=0.02, **n), *terms]
 
     return call
 
@@ -75,13 +75,15 @@ def test_isas_with_fma(each_isa, name, function):
         assert_same_bits(results[0], other)
 
 
-@pytest.mark.parametrize("name, divergence", [(name, d) for name in ("dirichlet-0.05", "zero-ridden", "logits-masks")
-                                              for d in ALL if takes(d, name in LOGITS)])
+@pytest.mark.parametrize("name, divergence", [("dirichlet-0.05", d) for d in ALL] + [
+    (name, d) for name in ("zero-ridden", "logits-masks") for d in FEW if takes(d, name in LOGITS)])
 def test_every_divergence(all_threads, each_isa, name, divergence):
     """Threads, and ISAs with fused multiply-adds."""
-    P, Q = operands(name, 100, 150)
+    P, Q = operands(name, 50, 100)
     call = every_consumer(divergence)
-    results = [*each_isa(lambda: call(P, Q, n_jobs=1)).values(), call(P, Q, n_jobs=2)]
+    results = [*each_isa(lambda: call(P, Q, n_jobs=1)).values()]
+    if divergence in FEW and name == "dirichlet-0.05":
+        results.append(call(P, Q, n_jobs=2))
     for other in results[1:]:
         assert_same_bits(results[0], other)
 
@@ -144,10 +146,11 @@ def test_tiles(all_threads, monkeypatch, divergence):
     """Blocks of any size give the same bits."""
     P, Q = operands("dirichlet-0.05", 100, 700)
     results = []
-    call = every_consumer(divergence)
     for shape in ((24, 64, 1), (48, 128, 3), (96, 512, 1), (240, 1024, 7)):
         monkeypatch.setattr(plan, "blocks", lambda *_, shape=shape: plan.Blocks(*shape))
-        results.append(call(P, Q))
+        index = kl.Index(Q, divergence)
+        results.append([index.pairwise(P), index.pairwise(P, dtype="float32"), *index.kneighbors(P, 9),
+                        *csr(index.radius_neighbors(P, 0.3)), index.reduce(P, "sum")])
     for other in results[1:]:
         assert_same_bits(results[0], other)
 

@@ -216,7 +216,8 @@ static long double kl_of(const long double *p, const long double *q, int64_t K)
     long double sum = 0;
     for (int64_t i = 0; i < K; i++) {
         if (p[i] > 0 && q[i] == 0) return INFINITY;
-        sum += p[i] > 0 ? p[i] * logl(p[i] / q[i]) - p[i] + q[i] : q[i];
+        const long double d = p[i] - q[i], log = fabsl(d) < q[i] / 2 ? log1pl(d / q[i]) : logl(p[i] / q[i]);
+        sum += p[i] > 0 ? p[i] * log - d : q[i];
     }
     return sum;
 }
