@@ -4,7 +4,6 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
 cdef extern from "klfast.h" nogil:
     ctypedef struct kl_family:
         const char *name
-        double (*entropy)(const double *, int64_t, double *) noexcept nogil
         int64_t (*width)(int64_t) noexcept nogil
         int64_t (*sums)(int64_t) noexcept nogil
 

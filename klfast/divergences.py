@@ -8,6 +8,7 @@ stands elsewhere in the Python code. The terms are in src_c/kernels/terms.h.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
@@ -385,8 +386,9 @@ def find(name: str | Divergence) -> Divergence:
     for divergence in TABLE:
         if name == divergence.name or name in divergence.aliases:
             return divergence
-    family, separator, number = str(name).rstrip(")").replace("(", ":").partition(":")
-    if family in FAMILIES and separator:
+    parts = re.fullmatch(r"(\w+)(?::(.*)|\((.*)\))", str(name))
+    if parts and parts[1] in FAMILIES:
+        family, number = parts[1], parts[2] if parts[3] is None else parts[3]
         try:
             value = float(number)
         except ValueError:

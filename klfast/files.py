@@ -18,7 +18,9 @@ import scipy.sparse
 # What scipy.sparse.save_npz puts into every archive.
 SPARSE_MEMBERS = {"format", "shape", "data"}
 
-_UNREADABLE = (ValueError, TypeError, KeyError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+# What numpy, scipy and zipfile raise for damaged files (NotImplementedError: a compression that zipfile lacks); they come
+# out again as one ValueError that names the file.
+UNREADABLE = (ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def read(path: Path):
@@ -50,7 +52,7 @@ def read(path: Path):
                          "or a sparse matrix with scipy.sparse.save_npz")
     try:
         return reader(path)
-    except _UNREADABLE as error:
+    except (OSError, *UNREADABLE) as error:
         raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 

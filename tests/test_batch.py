@@ -126,7 +126,6 @@ def test_rows_against_one(folder, small_plan, counts):
     same(result.load(), kl.rowwise(kl.Categorical(counts=counts), kl.Categorical(counts=counts[3:4])))
 
 
-@pytest.mark.skipif(not hasattr(kl, "radius_neighbors"), reason="this klfast has no radius_neighbors")
 @pytest.mark.parametrize(("shard_rows", "block_rows"), [(400, None), (97, 250), (250, 64)])
 @pytest.mark.parametrize("against", [None, "Q.npy"])
 @pytest.mark.parametrize("radius", [0.0, 0.4, 50.0])

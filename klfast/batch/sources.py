@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import zipfile
-import zlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,14 +16,12 @@ import scipy.sparse
 from .. import files
 from . import parts
 
-UNREADABLE = (ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-
 # A fingerprint reads whole files up to SAMPLED bytes (40 ms), of longer ones as many in blocks of BLOCK spread evenly.
 SAMPLED, BLOCK = 1 << 26, 1 << 20
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(ABC):
     """Distributions in a file or directory, one a row. Small, so that it travels to workers; it keeps nothing open.
 
     Attributes
@@ -52,11 +50,12 @@ class Source:
             return self._read(begin, end)
         except OSError as error:
             raise OSError(error.errno, f"cannot be read: {error.strerror or error}", str(self.path)) from None
-        except UNREADABLE as error:
+        except files.UNREADABLE as error:
             raise ValueError(f"{self.path} cannot be read: {error}") from None
 
+    @abstractmethod
     def _read(self, begin: int, end: int):
-        raise NotImplementedError
+        """Rows [begin, end) in this format, with whatever errors its library has."""
 
     def read_ids(self) -> np.ndarray | None:
         """The names of the rows, or None if they have none but their number."""
@@ -223,7 +222,7 @@ def open_source(path, column: str | None = None, ids: str | None = None) -> Sour
         source = kind.open(path, column, ids)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (*UNREADABLE, IndexError) as error:
+    except (*files.UNREADABLE, IndexError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     return source
 
