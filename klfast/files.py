@@ -18,8 +18,8 @@ import scipy.sparse
 # What scipy.sparse.save_npz puts into every archive.
 SPARSE_MEMBERS = {"format", "shape", "data"}
 
-# What numpy, scipy and zipfile raise for damaged files (NotImplementedError: a compression that zipfile lacks); they come
-# out again as one ValueError that names the file.
+# What numpy, scipy and zipfile raise for damaged files (NotImplementedError: a compression that zipfile lacks); they
+# come out again as one ValueError that names the file.
 UNREADABLE = (ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
