@@ -196,11 +196,13 @@ class Index:
         sides = (left, reference.operand) if form.support == _engine.SUPPORT_EQUAL else (
             left if self.divergence.swapped else reference.operand,)
         supports = form.support != _engine.SUPPORT_FREE and any(side.has_zeros for side in sides)
-        columns = reference.columns(single, distinct, supports)
+        coarse = (single and not dense and form.shape == _engine.PRODUCT
+                  and plan.coarse(reference.operand.n, reference.width))
+        columns = reference.columns(single, distinct, supports, coarse)
         m, c = columns.rows.shape[0], reference.certificate(single)
         products = plan.products(reference.width, form.shape == _engine.PRODUCT)
         threads = plan.worth(threads, left.n * (left.n_bins + m * products // plan.PRODUCTS_A_BIN))
-        blocks = plan.blocks(left.n, m, reference.width, threads, dense)
+        blocks = plan.blocks(left.n, m, reference.width, threads, dense, columns.bytes.size > 0)
         pairing = _engine.Pairing(
             form, left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
             left_extra=left.entropy if self.divergence.adds_entropy else None, left_class=classes[0],
