@@ -149,7 +149,7 @@ cdef extern from "klfast.h" nogil:
 
     ctypedef struct kl_top:
         int64_t k, capacity
-        int32_t skip_self
+        int32_t skip_self, same
 
     void kl_top_block(const kl_pairing *, const kl_top *, int64_t, int64_t, int64_t, int64_t,
                       double *, int64_t *, void *, kl_stats *)

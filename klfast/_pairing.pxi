@@ -195,10 +195,11 @@ cdef class Pairing:
             kl_dense_block(&self.c, &o, r, min(r + block, end), c, min(c + part, m), &space[me, 0],
                            &each[me].stats)
 
-    def top(self, int64_t k, bint skip_self, int64_t begin, int64_t end, int64_t column_parts):
-        """(values, columns), each (parts, end - begin, k): the k nearest within each part of the columns."""
+    def top(self, int64_t k, bint skip_self, bint same, int64_t begin, int64_t end, int64_t column_parts):
+        """(values, columns), each (parts, end - begin, k): the k nearest within each part of the columns. `same`: row i
+        is column i."""
         cdef kl_top top
-        top.k, top.skip_self = k, skip_self
+        top.k, top.skip_self, top.same = k, skip_self, same
         top.capacity = 2 * k + 32
         cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c, s
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows

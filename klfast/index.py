@@ -111,7 +111,7 @@ class Index:
         # Rows that agree to the bit are searched once, and each answer is spread over its copies.
         queries = left.select(index) if P is None else left
         wanted = min(index.size, k + (P is None))
-        values, classes = self._search(queries, reference, wanted, False, True, threads, progress)
+        values, classes = self._search(queries, reference, wanted, P is None, True, threads, progress)
         lists = group if P is None else np.arange(left.n)
         return _engine.expand(values, classes, starts, members, lists.astype(np.int64), P is None, k, threads)
 
@@ -180,11 +180,11 @@ class Index:
             self._other = Index(q, self.divergence, n_jobs=self.n_jobs)
         return self._other
 
-    def _search(self, left, reference, k, skip_self, distinct, threads, progress):
-        form = self.divergence.form
+    def _search(self, left, reference, k, same, distinct, threads, progress):
+        form, skip_self = self.divergence.form, same and not distinct
         pairing, blocks, first = self._pair(form, left, reference, (None, None), True, distinct, threads)
         m = pairing.right.rows.shape[0]
-        result = consumers.top(pairing, left.n, m, k, skip_self, blocks.rows * threads, blocks.column_parts, first,
+        result = consumers.top(pairing, left.n, m, k, skip_self, same, blocks.rows * threads, blocks.column_parts, first,
                                progress)
         self.info = _info(pairing, left.n * m)
         return result

@@ -308,6 +308,7 @@ void kl_dense_block(const kl_pairing *, const kl_dense_out *, int64_t begin, int
 typedef struct {
     int64_t k, capacity;
     int32_t skip_self;
+    int32_t same; /* row i is column i */
 } kl_top;
 void kl_top_block(const kl_pairing *, const kl_top *, int64_t begin, int64_t end,
                   int64_t col_begin, int64_t col_end, double *values, int64_t *columns,
