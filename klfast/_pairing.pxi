@@ -200,7 +200,7 @@ cdef class Pairing:
         is column i."""
         cdef kl_top top
         top.k, top.skip_self, top.same = k, skip_self, same
-        top.capacity = 2 * k + 32
+        top.capacity = k + max(16, k // 4)
         cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c, s
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
         cdef int64_t parts = (m + part - 1) // part

@@ -87,8 +87,8 @@ def product_in_single(single_output: bool, rtol: float) -> bool:
     return single_output and rtol >= SINGLE_RTOL
 
 
-# Below so many columns the screen's first thresholds, which let most pairs through, are most of the work.
-COARSE_COLUMNS = 1024
+# Below so many columns the first thresholds, which take a product of their own, are most of the work.
+COARSE_COLUMNS = 256
 COARSE_BINS = 1 << 15  # sums of products of bytes stay within 32 bits
 
 

@@ -161,7 +161,8 @@ typedef struct {
 /* One block: `row_panels` x `col_panels` register tiles of K multiply-adds. Dense: values go to out
  * (contiguous columns, `out_stride` elements between rows) and uncertain entries to `doubts`
  * (row << 16 | column within the block). Screen: entries whose lower end is not above the row's
- * threshold go to `doubts`, their values and bounds to `hit_value`, `hit_bound`. The capacity of the lists is
+ * threshold go to `doubts`, their values and bounds to `hit_value`, `hit_bound`. Ends: out[t] of a row, t below the
+ * panel's width, is the least value + bound of the columns t, t + width, ... The capacity of the lists is
  * of the whole block, which has at most 65,536 rows and columns. */
 typedef struct {
     const void *left, *right;
@@ -213,6 +214,7 @@ typedef struct {
     /* By [single][kl_shape]. */
     void (*dense[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
+    void (*ends[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     /* n sums of terms, float64 or by `single` float32, to values. */
     void (*finish)(const kl_divergence *, int32_t single, void *x, int64_t n);
 } kl_kernels;

@@ -104,4 +104,5 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
         .encode = kl_encode, .finish = kl_finish_values,                                       \
         .dense = {KL_SHAPES(dense, f64), KL_SHAPES(dense, f32)},                               \
         .screen = {KL_SHAPES(screen, f64), KL_SHAPES(screen, f32)},                            \
+        .ends = {KL_SHAPES(ends, f64), KL_SHAPES(ends, f32)},                                  \
     }

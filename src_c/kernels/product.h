@@ -240,9 +240,33 @@ KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *st
     args->n_doubts = n;
 }
 
+/* The least upper ends, value + bound, of each row's columns: one number for every column of a panel, over all panels. */
+KL_INLINE void KL_NAME(kl_ends)(int shape, kl_product_args *args, kl_stats *stats)
+{
+    stats->isa_ran |= KL_ISA_BIT;
+    for (int64_t r = 0; r < args->rows; r += KL_MR) {
+        const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
+        KL_NAME(kl_tile) tile, least;
+        KL_UNROLL for (int i = 0; i < KL_MR; i++)
+            least.v[i][0] = least.v[i][1] = KL_NAME(kl_set)((KL_T)INFINITY);
+        for (int64_t c = 0; c < args->cols; c += KL_NR) {
+            KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
+            KL_UNROLL for (int i = 0; i < KL_MR; i++)
+                KL_UNROLL for (int h = 0; h < 2; h++) {
+                    KL_V value = KL_NAME(kl_values)(args, &tile, r, c, i, h);
+                    least.v[i][h] = KL_MIN(value + KL_NAME(kl_bounds)(args, r, c, i, h), least.v[i][h]);
+                }
+        }
+        for (int i = 0; i < rows; i++)
+            for (int h = 0; h < 2; h++)
+                KL_NAME(kl_store)((KL_T *)args->out + (r + i) * args->out_stride + h * KL_W, least.v[i][h]);
+    }
+}
+
 #define KL_SHAPE(shape, name)                                                                             \
     static void KL_NAME(kl_dense_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_dense)(shape, a, s); } \
-    static void KL_NAME(kl_screen_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_screen)(shape, a, s); }
+    static void KL_NAME(kl_screen_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_screen)(shape, a, s); } \
+    static void KL_NAME(kl_ends_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_ends)(shape, a, s); }
 KL_SHAPE(KL_PRODUCT, product)
 KL_SHAPE(KL_SUM_JS, js)
 KL_SHAPE(KL_SUM_SKEW, skew)
