@@ -129,8 +129,8 @@ def contributions(Form form, Rows P, Rows Q, int n_threads):
     return result
 
 
-def keys(Rows rows, norms, int n_threads):
-    """A key per row; equal distributions have equal keys."""
+def keys(Rows rows, norms, bint glance, int n_threads):
+    """A key per row; equal distributions have equal keys. `glance`: from a few bins."""
     cdef int64_t n = rows.c.n_rows, t, i
     result = np.empty(n, np.uint64)
     cdef uint64_t[::1] out = result
@@ -140,8 +140,10 @@ def keys(Rows rows, norms, int n_threads):
     cdef int me
     for i in prange(n, nogil=True, schedule="static", num_threads=n_threads):
         me = threadid()
-        out[i] = kl_row_key(rows.c.domain, kernels.read(&rows.c, i, &scratch[me, 0]), norm[i],
-                            rows.c.n_cols)
+        if glance:
+            out[i] = kl_row_glance(rows.c.domain, kernels.read(&rows.c, i, &scratch[me, 0]), rows.c.n_cols)
+        else:
+            out[i] = kl_row_key(rows.c.domain, kernels.read(&rows.c, i, &scratch[me, 0]), norm[i], rows.c.n_cols)
     return result
 
 

@@ -261,6 +261,8 @@ double kl_unfinished(const kl_divergence *, double value);
 /* Equality of normalised rows. Equal rows have equal keys; `same` compares exactly. `identical`: the
  * stored rows agree to the bit up to a power of two, so that every kernel gives the same bits. */
 uint64_t kl_row_key(int32_t domain, const double *row, kl_norm norm, int64_t K);
+/* A key from a few bins: equal rows have equal ones, and so have some others. */
+uint64_t kl_row_glance(int32_t domain, const double *row, int64_t K);
 int kl_rows_same(int32_t domain, const double *a, const double *b, int64_t K);
 int kl_rows_identical(int32_t domain, const double *a, const double *b, int64_t K);
 

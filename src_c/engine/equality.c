@@ -58,6 +58,24 @@ uint64_t kl_row_key(int32_t domain, const double *row, kl_norm norm, int64_t K)
     return mix(h0 ^ mix(h1 ^ mix(h2 ^ mix(h3))));
 }
 
+/* The same from the first bins, relative to the first of them that is not empty. */
+uint64_t kl_row_glance(int32_t domain, const double *row, int64_t K)
+{
+    enum { FEW = 8 }; /* a cache line */
+    const double empty = domain == KL_LOGITS ? -INFINITY : 0;
+    double x[FEW] = {0}, base = empty;
+    uint64_t bits[FEW];
+    for (int64_t k = FEW < K ? FEW - 1 : K - 1; k >= 0; k--) {
+        x[k] = row[k];
+        if (x[k] != empty) base = x[k];
+    }
+    const double shift = domain == KL_LOGITS && base != empty ? base : 0, divisor = domain == KL_PROBS && base ? base : 1;
+    for (int64_t k = 0; k < FEW; k++) x[k] = (x[k] - shift) / divisor + 0.0; /* + 0.0: -0.0 becomes 0.0 */
+    memcpy(bits, x, sizeof bits);
+    return mix(step(step(bits[0], bits[1]), bits[2]) ^ mix(step(step(bits[3], bits[4]), bits[5]))
+               ^ mix(mix(step(bits[6], bits[7]))));
+}
+
 /* x = m * 2^e with a 53-bit integer m. */
 static uint64_t split(double x, int *e)
 {
