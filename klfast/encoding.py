@@ -141,10 +141,10 @@ def center_of(operand: Operand, floor: float) -> _engine.Center:
 class Reference:
     """The right operand, encoded once: what `Index` holds."""
 
-    def __init__(self, operand: Operand, role: int, form: _engine.Form):
+    def __init__(self, operand: Operand, role: int, form: _engine.Form, center: _engine.Center | None = None):
         self.operand, self.role, self.form = operand, role, form
         floor = 0.0 if form.shape == _engine.PRODUCT else SUM_CENTER_FLOOR
-        self.center = center_of(operand, floor) if operand.n else None
+        self.center = center_of(operand, floor) if operand.n and center is None else center
         self._columns: dict[tuple[bool, bool], _engine.Columns] = {}
 
     @cached_property
@@ -153,6 +153,10 @@ class Reference:
         if self.operand.rows.domain == _engine.LOGITS:
             return self
         return Reference(self.operand.as_logits(), self.role, self.form)
+
+    def part(self, index) -> Reference:
+        """The rows at `index`, around the same centre."""
+        return Reference(self.operand.select(index), self.role, self.form, self.center)
 
     @cached_property
     def _classes(self):

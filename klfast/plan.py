@@ -77,6 +77,16 @@ def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 
     return Certificate(0.0, 1.001 * gamma, VARIATION_FLOOR if first_order else FLOOR)
 
 
+# A mean over rows adds two roundings to each feature and offset and one to the value: 3 units beside the 50 that the norms'
+# constant has at least, 64 of the slacks'.
+MEAN_MARGIN = 1.125
+
+
+def mean_certificate(pairs: Certificate) -> Certificate:
+    """Constants for the mean of one side's features, from those for its pairs in float64."""
+    return Certificate(MEAN_MARGIN * pairs.norm, MEAN_MARGIN * pairs.slack, MEAN_MARGIN * pairs.floor)
+
+
 def accept_factor(rtol: float) -> float:
     """The factor f such that bound <= f * value guarantees |value - exact| <= rtol * exact."""
     return rtol / (1 + rtol)
