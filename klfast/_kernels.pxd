@@ -164,7 +164,7 @@ cdef extern from "klfast.h" nogil:
     int64_t kl_mean_doubles(const kl_encode_args *)
     void kl_total_add(const kl_kernels *, const kl_encode_args *, int64_t, int64_t, kl_total *, double *, kl_stats *)
     void kl_total_mean(kl_total *, int64_t, const kl_encode_args *)
-    void kl_mean_values(const kl_kernels *, const kl_encode_args *, const kl_total *, double, int64_t, int64_t, double *,
-                        uint8_t *, double *, kl_stats *)
+    void kl_mean_values(const kl_kernels *, const kl_encode_args *, const kl_total *, double, int64_t, int64_t,
+                        double *, uint8_t *, double *, kl_stats *)
     void kl_top_expand(int64_t, int64_t, const double *, const int64_t *, const int64_t *,
                        const int64_t *, int64_t, double *, int64_t *, int64_t *)

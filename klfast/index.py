@@ -185,10 +185,12 @@ class Index:
         """Rows and columns for means: one of the two carries the constant of the norms."""
         c, right = plan.mean_certificate(reference.certificate(False)), reference.operand
         role = _engine.NATURAL if reference.role == _engine.MEAN else _engine.MEAN
+        extra = left.entropy if self.divergence.adds_entropy else None
         factors = dict(slack_factor=c.slack, slack_floor=c.floor, n_threads=threads)
-        return (_engine.Side(form, left.rows, left.norms, reference.center, role, norm_factor=c.norm,
-                             extra=left.entropy if self.divergence.adds_entropy else None, **factors),
-                _engine.Side(form, right.rows, right.norms, reference.center, reference.role, norm_factor=1.0, **factors))
+        return (_engine.Side(form, left.rows, left.norms, reference.center, role, norm_factor=c.norm, extra=extra,
+                             **factors),
+                _engine.Side(form, right.rows, right.norms, reference.center, reference.role, norm_factor=1.0,
+                             **factors))
 
     def _threads(self, n_jobs) -> int:
         return plan.n_threads(self.n_jobs if n_jobs is None else n_jobs)

@@ -77,8 +77,8 @@ def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 
     return Certificate(0.0, 1.001 * gamma, VARIATION_FLOOR if first_order else FLOOR)
 
 
-# A mean over rows adds two roundings to each feature and offset and one to the value: 3 units beside the 50 that the norms'
-# constant has at least, 64 of the slacks'.
+# A mean over rows adds two roundings to each feature and offset and one to the value: 3 units, where the constant of the
+# norms has at least 50 and that of the slacks 64.
 MEAN_MARGIN = 1.125
 
 

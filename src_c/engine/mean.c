@@ -2,8 +2,8 @@
  *     offset_i + offset_j - x_i . y_j,    off by at most  norm_i norm_j + slack_i + slack_j,
  * the mean over j is the value against one row that has the means of offset, y, norm and slack: (n + m) K work.
  *
- * Sums over rows are cascaded (TwoSum), so that a mean is off by two roundings, whatever the number of rows; the caller's
- * factors of norms and slacks allow for them. Rows are encoded one after the other: no width of a panel shows in the bits.
+ * Sums over rows are compensated (TwoSum), so that a mean is off by two roundings, whatever the number of rows; the
+ * caller's factors of norms and slacks allow for them. Features lie row by row: the bits do not depend on a panel's width.
  */
 #include <math.h>
 #include <stddef.h>

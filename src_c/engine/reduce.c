@@ -1,7 +1,8 @@
 /* The Reduce consumer: sum, least or largest value of each row or each column, without the matrix.
  *
- * Sums are compensated (TwoSum: Knuth, TAOCP 2, 4.2.2). Along a row they run in eight lanes a tile, which are then added
- * in order, and down a column in the order of rows: the bits depend only on where the caller splits rows and columns.
+ * Sums are compensated (TwoSum: Knuth, TAOCP 2, 4.2.2). Along a row they run in eight lanes a tile, which are then
+ * added in order, and down a column in the order of rows: the bits depend only on where the caller splits rows and
+ * columns.
  */
 #include "pairing.h"
 
