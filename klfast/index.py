@@ -153,8 +153,8 @@ class Index:
     def _reduce_tiles(self, left, reference, same, form, op, axis, accept, threads, progress):
         n, m = left.n, reference.operand.n
         classes = reference.classes_of(None if same else left)
-        pairing, _, _ = self._pair(form, left, reference, classes, False, False, threads)
-        result = consumers.reduce(pairing, n, m, op, axis == 0, accept, progress)
+        pairing, blocks, first = self._pair(form, left, reference, classes, False, False, threads)
+        result = consumers.reduce(pairing, n, m, op, axis == 0, blocks.rows * threads, first, accept, progress)
         self.info = _info(pairing, n * m)
         return result
 

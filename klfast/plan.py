@@ -148,8 +148,7 @@ def first_slab(m: int, products_a_pair: int, threads: int) -> int:
     return max(1, int(FIRST_SLAB * threads / max(m * products_a_pair, 1)))
 
 
-# Rows that one call of `radius_neighbors` or `reduce` hands to the engine at a time, and parts of the columns: they
-# decide how sums are split, hence do not depend on threads.
+# Rows and columns that `reduce` adds up before it adds those sums: they decide the bits, hence do not depend on threads.
 REDUCE_ROWS = 2048
 REDUCE_COLUMNS = 16384
 LIMIT = 10**8  # pairs within a radius: 2.4 GB while they are collected
