@@ -1,14 +1,13 @@
 /* The Reduce consumer: sum, least or largest value of each row or each column, without the matrix.
  *
- * Sums are compensated (TwoSum: Knuth, TAOCP 2, 4.2.2). Along a row they run in eight lanes a tile, which are then
- * added in order, and down a column in the order of rows: the bits depend only on where the caller splits rows and
- * columns.
+ * Sums are compensated (TwoSum: Knuth, TAOCP 2, 4.2.2). Along a row they run in lanes a tile, which are then added by
+ * halves, and down a column in the order of rows: the bits depend only on where the caller splits rows and columns.
  */
 #include "pairing.h"
 
 #include <stddef.h>
 
-#define LANES 8 /* four additions wait for their results: eight doubles keep vectors of any width busy */
+#define LANES 32 /* of a row; they go through memory, and while some are stored and loaded again others have their turn */
 #define LARGEST 0x1.fffffffffffffp1023
 
 /* into[j] += x[j], the roundings to low[j]; a sum that has become infinite lost none. */
@@ -46,10 +45,12 @@ static void take_row(int32_t op, double *into, double *low, const double *x, int
     for (int j = 0; j < LANES; j++) lanes[j] = op == KL_REDUCE_SUM ? 0 : *into;
     for (int64_t at = 0; at < whole; at += LANES) take(op, lanes, rest, x + at, LANES);
     take(op, lanes, rest, x + whole, n - whole);
-    for (int j = 0; j < LANES; j++) {
-        take(op, into, low, lanes + j, 1);
-        *low += rest[j];
+    for (int half = LANES / 2; half; half /= 2) {
+        take(op, lanes, rest, lanes + half, half);
+        for (int j = 0; j < half; j++) rest[j] += rest[half + j];
     }
+    take(op, into, low, lanes, 1);
+    *low += *rest;
 }
 
 void kl_reduce_block(const kl_pairing *p, int32_t op, int32_t over_rows, double accept, int64_t begin, int64_t end,
