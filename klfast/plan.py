@@ -77,8 +77,8 @@ def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 
     return Certificate(0.0, 1.001 * gamma, VARIATION_FLOOR if first_order else FLOOR)
 
 
-# A mean over rows adds two roundings to each feature and offset and one to the value: 3 units, where the constant of the
-# norms has at least 50 and that of the slacks 64.
+# A mean over rows adds two roundings to each feature and offset and one to the value: 3 units, where the constant of
+# the norms has at least 50 and that of the slacks 64.
 MEAN_MARGIN = 1.125
 
 
@@ -148,7 +148,7 @@ def first_slab(m: int, products_a_pair: int, threads: int) -> int:
     return max(1, int(FIRST_SLAB * threads / max(m * products_a_pair, 1)))
 
 
-# Rows and columns that `reduce` adds up before it adds those sums: they decide the bits, hence do not depend on threads.
+# Rows and columns that `reduce` adds up before it adds those sums: they decide the bits, whatever the threads.
 REDUCE_ROWS = 2048
 REDUCE_COLUMNS = 16384
 LIMIT = 10**8  # pairs within a radius: 2.4 GB while they are collected

@@ -3,7 +3,7 @@
  * the mean over j is the value against one row that has the means of offset, y, norm and slack: (n + m) K work.
  *
  * Sums over rows are compensated (TwoSum), so that a mean is off by two roundings, whatever the number of rows; the
- * caller's factors of norms and slacks allow for them. Features lie row by row: the bits do not depend on a panel's width.
+ * caller's factors of norms and slacks allow for them. Features lie row by row: no panel's width shows in the bits.
  */
 #include <math.h>
 #include <stddef.h>

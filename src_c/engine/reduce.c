@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#define LANES 32 /* of a row; they go through memory, and while some are stored and loaded again others have their turn */
+#define LANES 32 /* of a row; they go through memory: while some are stored and loaded again, others have their turn */
 #define LARGEST 0x1.fffffffffffffp1023
 
 /* into[j] += x[j], the roundings to low[j]; a sum that has become infinite lost none. */
