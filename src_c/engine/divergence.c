@@ -29,9 +29,9 @@ int64_t kl_width_of(const kl_divergence *f, const kl_rows *rows)
 
 int64_t kl_scratch_of(const kl_divergence *f, const kl_rows *rows)
 {
-    const int64_t K = rows->n_cols, plain = 3 * K;
+    const int64_t K = rows->n_cols, plain = 3 * K + 4 * kl_width_of(f, rows); /* rows, and the features of four */
     if (!rows->family) return plain;
-    /* Features, two rows, Jeffreys' two halves, and the family's own. */
+    /* Also: Jeffreys' two halves, and the family's own. */
     return plain + 2 * kl_width_of(f, rows) + rows->family->scratch(K) + 8;
 }
 

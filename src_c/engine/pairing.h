@@ -8,6 +8,7 @@
 
 typedef struct {
     void *features, *offset, *norm, *slack; /* of the rows in work */
+    kl_bytes coarse;
     uint64_t *support;
     uint32_t *doubts;
     void *hit_value, *hit_bound, *threshold, *tile;

@@ -1,7 +1,7 @@
 /* The packed matrix product with its epilogue in registers. Included once per precision, with
  * KL_T (element), KL_V (vector), KL_W (lanes), KL_MR (rows of a register tile), KL_FMA, KL_MIN, KL_BITS,
- * KL_EPSILON, KL_NAME(x), and what elementwise.h
- * asks of the number format.
+ * KL_EPSILON, KL_COARSE (whether the
+ * screen may look at bytes first), KL_NAME(x), and what elementwise.h asks of the number format.
  *
  * A register tile is KL_MR rows x 2 vectors of columns. Each accumulator runs over k in order with
  * fused multiply-adds, in blocks of KL_CHAIN whose sums are added in order: lanes hold different
@@ -162,11 +162,11 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *args, kl_stats *sta
 }
 
 static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_args *args,
-    const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, int64_t rows, int64_t n)
+    const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, uint32_t rows, int64_t n)
 {
     const KL_T *threshold = args->threshold;
-    for (int i = 0; i < rows; i++)
-        for (int h = 0; h < 2; h++) {
+    for (; rows; rows &= rows - 1)
+        for (int h = 0, i = __builtin_ctz(rows); h < 2; h++) {
             KL_T values[KL_W], bounds[KL_W];
             KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
             KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
@@ -183,16 +183,45 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_
     return n;
 }
 
+#if KL_COARSE
+#include "coarse.h"
+#endif
+
 /* Entries whose lower end value - bound does not exceed their row's threshold, with both numbers. */
 KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *stats)
 {
     const KL_T *threshold = args->threshold;
     int64_t n = 0;
     stats->isa_ran |= KL_ISA_BIT;
+    args->passed = 0;
     for (int64_t c = 0; c < args->cols; c += KL_NR) {
         const KL_NAME(kl_panel) col = KL_NAME(kl_panel_of)(args->col_norm, args->col_slack, c, KL_NR);
+#if KL_COARSE
+        kl_coarse_columns bytes = {.norm = 0};
+        const int coarse = shape == KL_PRODUCT && args->right_bytes.bytes;
+        if (coarse) {
+            bytes = kl_coarse_columns_of(args, c);
+            kl_coarse_prefetch(args, c + KL_NR);
+        }
+#endif
         for (int64_t r = 0; r < args->rows; r += KL_MR) {
             const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
+            uint32_t some = (uint32_t)1 << rows; /* the rows that may hold hits */
+            some -= 1;
+#if KL_COARSE
+            if (coarse) {
+                some &= kl_coarse_hits(args, r, c, &bytes);
+                if (!some) continue;
+                const int few = __builtin_popcount(some) <= KL_STRIP;
+                args->passed += few ? __builtin_popcount(some) : KL_MR;
+                if (few) {
+                    KL_NAME(kl_tile) strips;
+                    kl_strips(args, r, c, some, &strips);
+                    n = KL_NAME(kl_find_hits)(args, &strips, r, c, some, n);
+                    continue;
+                }
+            }
+#endif
             const KL_NAME(kl_panel) row = KL_NAME(kl_panel_of)(args->row_norm, args->row_slack, r, KL_MR);
             const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
             KL_NAME(kl_tile) tile;
@@ -205,7 +234,7 @@ KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *st
                     least = KL_MIN(KL_NAME(kl_values)(args, &tile, r, c, i, h) - KL_NAME(kl_set)(limit), least);
             }
             if (__builtin_expect(KL_BITS(least <= (KL_V){0}) != 0, 0))
-                n = KL_NAME(kl_find_hits)(args, &tile, r, c, rows, n);
+                n = KL_NAME(kl_find_hits)(args, &tile, r, c, some, n);
         }
     }
     args->n_doubts = n;
@@ -222,6 +251,7 @@ KL_SHAPE(KL_SUM_TRIANGLE, triangle)
 KL_SHAPE(KL_PRODUCT_BENT, bent)
 
 #undef KL_SHAPE
+#undef KL_COARSE
 #undef KL_MIN
 #undef KL_EPSILON
 #undef KL_U
