@@ -11,7 +11,7 @@ SOURCES := setup.py pyproject.toml $(filter-out klfast/_engine.c,$(wildcard klfa
            $(shell find src_c -name '*.[ch]')
 COPIED := klfast src_c tests docs setup.py pyproject.toml README.md LICENSE
 
-.PHONY: help build demo test test-c bench bench-compare accuracy sanitize sanitize-address sanitize-undefined dist clean distclean
+.PHONY: help build demo test test-c bench growth bench-compare accuracy sanitize sanitize-address sanitize-undefined dist clean distclean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -35,6 +35,9 @@ bench: $(VENV)/.extra-bench $(BUILT)  ## the workloads beside other libraries, a
 
 accuracy: $(VENV)/.extra-test $(VENV)/.extra-bench $(BUILT)  ## regenerate docs/accuracy.md: klfast and other libraries against exact values
 	@$(PY) -m benchmarks.accuracy
+
+growth: $(VENV)/.extra-bench $(BUILT)  ## figures of time against n, m, K, k and threads, in docs/growth (two minutes)
+	@$(PY) -m benchmarks.growth $(BENCH_ARGS)
 
 bench-compare: $(BUILT)  ## this tree against BASE=<revision>, interleaved
 	@$(PY) -m benchmarks.compare $(BASE) $(BENCH_ARGS)

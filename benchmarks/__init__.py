@@ -2,5 +2,6 @@
 
     python -m benchmarks.report               every workload and its target, as one table
     python -m benchmarks.compare BASE_REV     base against head
+    python -m benchmarks.growth               figures of time against n, m, K, k and threads; --cliffs: a table
     pytest benchmarks/ --benchmark-only       the same cases under pytest-benchmark
 """

@@ -104,6 +104,10 @@ cdef class Form:
         """Features a row."""
         return kl_width_of(&self.c, &rows.c)
 
+    def is_bilinear(self, Rows rows):
+        """Whether a value is a sum of offsets less a product of features, and nothing else."""
+        return kl_shape_of(&self.c) == KL_PRODUCT and self.c.finish == KL_LINEAR and kl_width_of(&self.c, &rows.c) > 0
+
 
 cdef class Rows:
     """A matrix of distributions, one a row: the user's memory as it lies, and how to read it. With a `family`, rows are
@@ -254,3 +258,4 @@ cdef uint8_t[:, ::1] workspaces(int n_threads, int64_t size):
 
 include "_rows.pxi"
 include "_pairing.pxi"
+include "_means.pxi"

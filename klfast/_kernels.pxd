@@ -1,5 +1,5 @@
 """The C interface (src_c/klfast.h) as Cython sees it."""
-from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "klfast.h" nogil:
     ctypedef struct kl_family:
@@ -165,5 +165,16 @@ cdef extern from "klfast.h" nogil:
                         int64_t *)
     void kl_reduce_block(const kl_pairing *, int32_t, int32_t, double, int64_t, int64_t, int64_t, int64_t, double *,
                          double *, void *, kl_stats *)
+    ctypedef struct kl_total:
+        double *sum
+        double *low
+        uint64_t *every
+        uint64_t *any
+
+    int64_t kl_mean_doubles(const kl_encode_args *)
+    void kl_total_add(const kl_kernels *, const kl_encode_args *, int64_t, int64_t, kl_total *, double *, kl_stats *)
+    void kl_total_mean(kl_total *, int64_t, const kl_encode_args *)
+    void kl_mean_values(const kl_kernels *, const kl_encode_args *, const kl_total *, double, int64_t, int64_t,
+                        double *, uint8_t *, double *, kl_stats *)
     void kl_top_expand(int64_t, int64_t, const double *, const int64_t *, const int64_t *,
                        const int64_t *, int64_t, double *, int64_t *, int64_t *)

@@ -274,10 +274,13 @@ cdef class Pairing:
 
     def reduce(self, int op, bint over_rows, int64_t begin, int64_t end, int64_t row_part, int64_t column_part,
                double accept, start):
-        """Partial results over parts of `row_part` rows and `column_part` columns: (parts of columns, rows), or with
-        `over_rows` (parts of rows, columns)."""
-        cdef int64_t m = self.c.right.n_rows, rows = (end - begin + row_part - 1) // row_part
-        cdef int64_t parts = (m + column_part - 1) // column_part, t, r, c, last, stop, block = self.c.row_block, at
+        """Partial results over parts of `column_part` columns: (parts, rows), or with `over_rows` over parts of
+        `row_part` rows: (parts, columns). Threads share out parts, and within them what is not added up: rows, or
+        columns."""
+        cdef int64_t m = self.c.right.n_rows, block = self.c.row_block, t, r, c, last, stop, at
+        cdef int64_t height = row_part if over_rows else block, rows = (end - begin + height - 1) // height
+        cdef int64_t width = self._part((4 * self.n_threads + rows - 1) // rows) if over_rows else column_part
+        cdef int64_t parts = (m + width - 1) // width
         shape = (rows, m) if over_rows else (parts, end - begin)
         results, lows = np.full(shape, start, np.float64), np.zeros(shape)
         cdef double[:, ::1] result = results, low = lows
@@ -286,19 +289,18 @@ cdef class Pairing:
         cdef int me
         for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
             me = threadid()
-            r = begin + t // parts * row_part
-            last = min(r + row_part, end)
-            c = t % parts * column_part
-            stop = min(c + column_part, m)
+            r = begin + t // parts * height
+            last = min(r + height, end)
+            c = t % parts * width
+            stop = min(c + width, m)
             at = r
             while at < last:
                 if over_rows:
                     kl_reduce_block(&self.c, op, True, accept, at, min(at + block, last), c, stop,
                                     &result[t // parts, c], &low[t // parts, c], &space[me, 0], &each[me].stats)
                 else:
-                    kl_reduce_block(&self.c, op, False, accept, at, min(at + block, last), c, stop,
-                                    &result[t % parts, at - begin], &low[t % parts, at - begin], &space[me, 0],
-                                    &each[me].stats)
+                    kl_reduce_block(&self.c, op, False, accept, at, last, c, stop, &result[t % parts, at - begin],
+                                    &low[t % parts, at - begin], &space[me, 0], &each[me].stats)
                 at = at + block
         return results, lows
 

@@ -102,7 +102,8 @@ def within(pairing: _engine.Pairing, n: int, m: int, radius: float, skip_self: b
 START = {"sum": 0.0, "mean": 0.0, "min": np.inf, "max": -np.inf}
 
 
-def reduce(pairing: _engine.Pairing, n: int, m: int, op: str, over_rows: bool, accept: float, progress) -> np.ndarray:
+def reduce(pairing: _engine.Pairing, n: int, m: int, op: str, over_rows: bool, unit: int, first: int, accept: float,
+           progress) -> np.ndarray:
     """One number a row or, `over_rows`, a column. Sums are split where plan.REDUCE_* say, whatever the threads."""
     code, start = _engine.REDUCTIONS[op], START[op]
     result, low = np.full(m if over_rows else n, start), np.zeros(m if over_rows else n)
@@ -124,6 +125,6 @@ def reduce(pairing: _engine.Pairing, n: int, m: int, op: str, over_rows: bool, a
         for values, rest in zip(partial, rests):
             take(slice(None) if over_rows else slice(begin, end), values, rest)
 
-    run_slabs(n, plan.REDUCE_ROWS, work, progress, m, plan.REDUCE_ROWS)
+    run_slabs(n, plan.REDUCE_ROWS if over_rows else unit, work, progress, m, first)
     result += low
     return result / (n if over_rows else m) if op == "mean" else result

@@ -145,11 +145,52 @@ class Index:
             raise ValueError(f"{op} over axis {axis} of a {n} x {m} matrix: there is nothing to reduce")
         if n == 0 or m == 0:
             return np.zeros(m if axis == 0 else n)
-        classes = reference.classes_of(None if P is None else left)
-        pairing, _, _ = self._pair(form, left, reference, classes, False, False, threads)
-        result = consumers.reduce(pairing, n, m, op, axis == 0, plan.accept_factor(rtol), progress)
+        accept, same = plan.accept_factor(rtol), P is None
+        if op in ("sum", "mean") and form.is_bilinear(left.rows):
+            return self._reduce_by_means(left, reference, same, form, op, axis, accept, threads, progress)
+        return self._reduce_tiles(left, reference, same, form, op, axis, accept, threads, progress)
+
+    def _reduce_tiles(self, left, reference, same, form, op, axis, accept, threads, progress):
+        n, m = left.n, reference.operand.n
+        classes = reference.classes_of(None if same else left)
+        pairing, blocks, first = self._pair(form, left, reference, classes, False, False, threads)
+        result = consumers.reduce(pairing, n, m, op, axis == 0, blocks.rows * threads, first, accept, progress)
         self.info = _info(pairing, n * m)
         return result
+
+    def _reduce_by_means(self, left, reference, same, form, op, axis, accept, threads, progress):
+        """A mean of bilinear values is one value against the mean of the features; what that cannot certify goes the
+        way of all pairs."""
+        n, m = left.n, reference.operand.n
+        sides = self._sides(form, left, reference, threads)
+        side, other = sides if axis == 1 else sides[::-1]
+        threads = plan.worth(threads, (n + m) * left.n_bins)
+        values, certified = _engine.mean_values(side, other, self._supports(form, left, reference), accept, threads)
+        if op == "sum":
+            values *= other.rows.shape[0]
+        doubts = np.flatnonzero(~certified)
+        if 0 < doubts.size < certified.size:
+            same = False
+            left, reference = (left.select(doubts), reference) if axis == 1 else (left, reference.part(doubts))
+        if doubts.size:
+            values[doubts] = self._reduce_tiles(left, reference, same, form, op, axis, accept, threads, progress)
+        else:
+            self.info = _info(side, n * m)
+            with consumers.progress_bar(n * m, progress) as bar:
+                bar.update(n * m)
+        self.info["pairs"] = n * m
+        return values
+
+    def _sides(self, form, left: Operand, reference: Reference, threads: int) -> tuple[_engine.Side, _engine.Side]:
+        """Rows and columns for means: one of the two carries the constant of the norms."""
+        c, right = plan.mean_certificate(reference.certificate(False)), reference.operand
+        role = _engine.NATURAL if reference.role == _engine.MEAN else _engine.MEAN
+        extra = left.entropy if self.divergence.adds_entropy else None
+        factors = dict(slack_factor=c.slack, slack_floor=c.floor, n_threads=threads)
+        return (_engine.Side(form, left.rows, left.norms, reference.center, role, norm_factor=c.norm, extra=extra,
+                             **factors),
+                _engine.Side(form, right.rows, right.norms, reference.center, reference.role, norm_factor=1.0,
+                             **factors))
 
     def _threads(self, n_jobs) -> int:
         return plan.n_threads(self.n_jobs if n_jobs is None else n_jobs)
@@ -189,16 +230,19 @@ class Index:
         self.info = _info(pairing, left.n * m)
         return result
 
+    def _supports(self, form, left: Operand, reference: Reference) -> bool:
+        """Whether empty bins can make a value infinite: on the side that may lack mass, or for symmetric rules on
+        either."""
+        sides = (left, reference.operand) if form.support == _engine.SUPPORT_EQUAL else (
+            left if self.divergence.swapped else reference.operand,)
+        return form.support != _engine.SUPPORT_FREE and any(side.has_zeros for side in sides)
+
     def _pair(self, form, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int,
               dense=False):
         """The pairing with the reference encoded, the blocks to walk it in, and the rows of the first slab."""
-        # Zeros matter on the side that may lack mass, or for symmetric rules on either.
-        sides = (left, reference.operand) if form.support == _engine.SUPPORT_EQUAL else (
-            left if self.divergence.swapped else reference.operand,)
-        supports = form.support != _engine.SUPPORT_FREE and any(side.has_zeros for side in sides)
         coarse = (single and not dense and form.shape == _engine.PRODUCT
                   and plan.coarse(reference.operand.n, reference.width))
-        columns = reference.columns(single, distinct, supports, coarse)
+        columns = reference.columns(single, distinct, self._supports(form, left, reference), coarse)
         m, c = columns.rows.shape[0], reference.certificate(single)
         products = plan.products(reference.width, form.shape == _engine.PRODUCT)
         threads = plan.worth(threads, left.n * (left.n_bins + m * products // plan.PRODUCTS_A_BIN))

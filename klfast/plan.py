@@ -77,6 +77,16 @@ def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 
     return Certificate(0.0, 1.001 * gamma, VARIATION_FLOOR if first_order else FLOOR)
 
 
+# A mean over rows adds two roundings to each feature and offset and one to the value: 3 units, where the constant of
+# the norms has at least 50 and that of the slacks 64.
+MEAN_MARGIN = 1.125
+
+
+def mean_certificate(pairs: Certificate) -> Certificate:
+    """Constants for the mean of one side's features, from those for its pairs in float64."""
+    return Certificate(MEAN_MARGIN * pairs.norm, MEAN_MARGIN * pairs.slack, MEAN_MARGIN * pairs.floor)
+
+
 def accept_factor(rtol: float) -> float:
     """The factor f such that bound <= f * value guarantees |value - exact| <= rtol * exact."""
     return rtol / (1 + rtol)
@@ -148,8 +158,7 @@ def first_slab(m: int, products_a_pair: int, threads: int) -> int:
     return max(1, int(FIRST_SLAB * threads / max(m * products_a_pair, 1)))
 
 
-# Rows that one call of `radius_neighbors` or `reduce` hands to the engine at a time, and parts of the columns: they
-# decide how sums are split, hence do not depend on threads.
+# Rows and columns that `reduce` adds up before it adds those sums: they decide the bits, whatever the threads.
 REDUCE_ROWS = 2048
 REDUCE_COLUMNS = 16384
 LIMIT = 10**8  # pairs within a radius: 2.4 GB while they are collected

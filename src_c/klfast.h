@@ -333,11 +333,28 @@ int64_t kl_within_tile(const kl_pairing *, double radius, int32_t skip_self, int
 void kl_within_sort(const kl_hit *hits, int64_t count, int64_t begin, int64_t end, const int64_t *starts,
                     int64_t *cursors, kl_hit *space, double *values, int64_t *columns);
 
-/* Values of a block taken into result[i - begin] of its row or, with `over_rows`, result[j - col_begin] of its column;
- * the rest of a compensated sum goes to `low`. The caller sets both to 0, INFINITY or -INFINITY before. */
+/* Values of a block, of a pairing in float64, taken into result[i - begin] of its row or, with `over_rows`,
+ * result[j - col_begin] of its column; the rest of a compensated sum goes to `low`. The caller sets both to 0, INFINITY
+ * or -INFINITY before. */
 typedef enum { KL_REDUCE_SUM, KL_REDUCE_MIN, KL_REDUCE_MAX } kl_reduction;
 void kl_reduce_block(const kl_pairing *, int32_t op, int32_t over_rows, double accept, int64_t begin, int64_t end,
                      int64_t col_begin, int64_t col_end, double *result, double *low, void *workspace, kl_stats *);
+
+/* Means of bilinear values (mean.c), for KL_PRODUCT with KL_LINEAR. An operand is a kl_encode_args of which divergence,
+ * rows, norms, center, extra, role and the factors count; memory: kl_mean_doubles of it. Its rows are added up in parts,
+ * whose numbers the caller sets to 0 and `every` to ones. kl_total_mean leaves the means of all rows in the first part.
+ * kl_mean_values: for each row [begin, end) of the other operand the mean of its values against those rows, and whether
+ * accept * value >= bound certifies it. */
+typedef struct {
+    double *sum, *low;    /* width features, then offset, norm and slack: sums, and what their roundings lost */
+    uint64_t *every, *any; /* bins that all rows have, that some row has; NULL where empty bins do not matter */
+} kl_total;
+int64_t kl_mean_doubles(const kl_encode_args *);
+void kl_total_add(const kl_kernels *, const kl_encode_args *, int64_t begin, int64_t end, kl_total *, double *memory,
+                  kl_stats *);
+void kl_total_mean(kl_total *totals, int64_t count, const kl_encode_args *);
+void kl_mean_values(const kl_kernels *, const kl_encode_args *, const kl_total *other, double accept, int64_t begin,
+                    int64_t end, double *values, uint8_t *certified, double *memory, kl_stats *);
 
 /* Neighbours among distinct rows to neighbours among all rows: row q's list (values, classes; k_classes
  * long, classes -1 at the end) becomes the k nearest members by (value, member), without `self`.

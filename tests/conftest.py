@@ -24,7 +24,7 @@ class Recorder:
 
 @pytest.fixture
 def recorder(monkeypatch):
-    """Records which ISA's kernels run, at the engine's three entries that return statistics."""
+    """Records which ISA's kernels run, at the engine's entries that return statistics."""
     record = Recorder()
 
     def watch(name, stats_of):
@@ -40,6 +40,7 @@ def recorder(monkeypatch):
     watch("scan", lambda result: result[2])
     watch("rowwise", lambda result: result)
     watch("Pairing", lambda result: result.stats)
+    watch("Side", lambda result: result.stats)
     return record
 
 

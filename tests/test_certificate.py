@@ -22,8 +22,8 @@ def fast_values_and_bounds(P, Q, divergence, single):
     pairing.dense(values, 0, left.n, 1, ACCEPT_ALL)
     columns, constants = pairing.right, reference.certificate(single)
     role = _engine.MEAN if columns.role == _engine.NATURAL else _engine.NATURAL
-    rows = _engine.Columns(columns.form, left.rows, left.norms, columns.center, role, single, False, constants.slack,
-                           constants.floor, 1)
+    rows = _engine.Columns(columns.form, left.rows, left.norms, columns.center, role, single, False, False,
+                           constants.slack, constants.floor, 1)
     norm = rows.norm[: left.n, None].astype(float) * columns.norm[: len(index)]
     slack = rows.slack[: left.n, None].astype(float) + columns.slack[: len(index)]
     extra = left.entropy[:, None] if find(divergence).adds_entropy else 0

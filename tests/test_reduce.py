@@ -9,7 +9,7 @@ from clouds import LOGITS, brute_force, exact, operands, rows
 from named import ALL, FEW, takes
 
 import klfast as kl
-from klfast import plan
+from klfast import _engine, consumers, plan
 from klfast.divergences import find
 
 OPS = {"sum": np.sum, "mean": np.mean, "min": np.min, "max": np.max}
@@ -70,7 +70,7 @@ def test_sums_are_compensated():
 @pytest.mark.parametrize("divergence, n, m, ops", [
     *((divergence, *shape, tuple(OPS)) for divergence in ("kl", "js", "jeffreys")
       for shape in ((2500, 60), (5, 17_000))),
-    ("kl", plan.REDUCE_ROWS + 1, plan.REDUCE_COLUMNS + 1, ("sum",)),
+    ("hellinger", plan.REDUCE_ROWS + 1, plan.REDUCE_COLUMNS + 1, ("sum",)),
 ])
 def test_many_rows_and_columns(all_threads, divergence, n, m, ops):
     """Several parts of rows and of columns; the bits are the same for every number of threads."""
@@ -79,9 +79,9 @@ def test_many_rows_and_columns(all_threads, divergence, n, m, ops):
     matrix = kl.pairwise(P, Q, divergence)
     for op in ops:
         for axis in (0, 1):
-            one, other = (kl.reduce(P, Q, op, divergence, axis=axis, n_jobs=n_jobs) for n_jobs in (1, 2))
+            one, *others = (kl.reduce(P, Q, op, divergence, axis=axis, n_jobs=n_jobs) for n_jobs in (1, 2, 5))
             np.testing.assert_allclose(one, OPS[op](matrix, axis=axis), rtol=3e-12)
-            assert one.tobytes() == other.tobytes(), (op, axis)
+            assert all(one.tobytes() == other.tobytes() for other in others), (op, axis)
 
 
 @pytest.mark.parametrize("divergence", FEW)
@@ -90,6 +90,83 @@ def test_threads(all_threads, divergence):
     for op, axis in (("sum", 0), ("sum", 1), ("max", 0), ("min", 1)):
         one, two = (kl.reduce(P, Q, op, divergence, axis=axis, n_jobs=n_jobs).tobytes() for n_jobs in (1, 2))
         assert one == two, (op, axis)
+
+
+STEEP = ["chi2", "neyman_chi2", "alpha:-3", "alpha:4"]  # of heavy tails: a bound of all rows together may be too wide
+BILINEAR = [name for name in ALL if find(name).finish == "linear" and find(name).form.shape == _engine.PRODUCT]
+
+
+@pytest.fixture
+def by_pairs(monkeypatch):
+    """(n, m, op) of every matrix of tiles that was reduced."""
+    shapes = []
+    tiles = consumers.reduce
+    monkeypatch.setattr(consumers, "reduce", lambda *args: shapes.append(args[1:4]) or tiles(*args))
+    return shapes
+
+
+@pytest.mark.parametrize("name, divergence", [(name, d) for name in ("dirichlet-1", "zero-ridden", "logits")
+                                              for d in BILINEAR if takes(d, name in LOGITS) and d not in STEEP])
+def test_means_need_no_pairs(by_pairs, name, divergence):
+    P, Q = operands(name, 25, 75)
+    index = kl.Index(Q, divergence)
+    right = exact(name, 25, 75, divergence)
+    for op in ("sum", "mean"):
+        for axis in (0, 1):
+            np.testing.assert_allclose(index.reduce(P, op, axis=axis), OPS[op](right, axis=axis), rtol=RTOL)
+            assert index.info == {"pairs": 25 * 75, "recomputed": 0, "equal": 0, "candidates": 0}
+    assert not by_pairs
+
+
+@pytest.mark.parametrize("divergence", BILINEAR)
+@pytest.mark.parametrize("name", ["dirichlet-1", "dirichlet-0.05", "long-rows", "two-bins", "cloud-1e-2", "cloud-1e-5",
+                                  "cloud-1e-8", "five-clouds-1e-6", "small-bins", "one-hot"])
+def test_certified_means_are_within_a_small_rtol(by_pairs, name, divergence):
+    """The bound of a mean is sound: what it lets through at a tolerance near its own size is that close."""
+    P, Q = operands(name, 20, 70)
+    right = exact(name, 20, 70, divergence)
+    for axis in (0, 1):
+        wanted = [math.fsum(line) if np.isfinite(line).all() else np.inf for line in (right.T if axis == 0 else right)]
+        for rtol in (3e-14, 1e-13):
+            values = kl.reduce(P, Q, "sum", divergence, axis=axis, rtol=rtol)
+            np.testing.assert_allclose(values, wanted, rtol=rtol + 8e-15)
+    assert divergence != "kl" or sum(n * m for n, m, _ in by_pairs) < 4 * right.size  # or nothing was tested
+
+
+@pytest.mark.parametrize("divergence", ["kl", "neyman_chi2", "jeffreys"])
+def test_doubtful_means_go_by_pairs(by_pairs, divergence):
+    """Only the rows, or columns, that the mean cannot certify: equal to all others, or of a sum near the ends of the
+    exponent range."""
+    P, Q = rows("dirichlet-1", 30, 70)
+    P[7] *= 1e-310
+    right = brute_force(kl.Categorical(counts=P), kl.Categorical(counts=Q), divergence)
+    P, Q = kl.Categorical(counts=P), kl.Categorical(counts=Q)
+    np.testing.assert_allclose(kl.reduce(P, Q, "mean", divergence), right.mean(axis=1), rtol=RTOL)
+    assert by_pairs == [(1, 70, "mean")]
+    turned = {"kl": "reverse_kl", "neyman_chi2": "chi2", "jeffreys": "jeffreys"}[divergence]
+    np.testing.assert_allclose(kl.reduce(Q, P, "sum", turned, axis=0), right.sum(axis=1), rtol=RTOL)
+    assert by_pairs[1:] == [(70, 1, "sum")]
+    # A row without features in the operand that is added up leaves no mean at all.
+    np.testing.assert_allclose(kl.reduce(P, Q, "sum", divergence, axis=0), right.sum(axis=0), rtol=RTOL)
+    assert by_pairs[2:] == [(30, 70, "sum")]
+
+
+def test_equal_rows_have_a_mean_of_0(by_pairs):
+    P = np.tile(np.random.default_rng(0).dirichlet(np.ones(5)), (80, 1))
+    assert kl.reduce(P).tobytes() == np.zeros(80).tobytes()
+    assert by_pairs == [(80, 80, "mean")]
+
+
+@pytest.mark.parametrize("divergence", ["kl", "jeffreys", "cross_entropy", "tsallis:0.25"])
+def test_means_of_many_rows(all_threads, each_isa, divergence):
+    """More rows than the sums have parts: the bits depend neither on threads nor on the instruction set."""
+    rng = np.random.default_rng(2)
+    P, Q = rng.dirichlet(np.ones(3), 9), rng.dirichlet(np.ones(3), 270_000)
+    results = [result for n_jobs in (1, 2, 3)
+               for result in each_isa(lambda n=n_jobs: kl.reduce(P, Q, "sum", divergence, n_jobs=n)).values()]
+    wanted = [math.fsum(kl.rowwise(np.broadcast_to(p, Q.shape), Q, divergence)) for p in P]
+    np.testing.assert_allclose(results[0], wanted, rtol=RTOL)
+    assert len({result.tobytes() for result in results}) == 1
 
 
 def test_infinities():

@@ -1,23 +1,56 @@
 /* The Reduce consumer: sum, least or largest value of each row or each column, without the matrix.
  *
- * Values are taken one by one in the order of rows and columns, whatever the blocks, and sums are compensated
- * (Neumaier, ZAMM 54, 1974): the bits depend only on where the caller splits rows and columns.
+ * Sums are compensated (TwoSum: Knuth, TAOCP 2, 4.2.2). Along a row they run in lanes a tile, which are then added by
+ * halves, and down a column in the order of rows: the bits depend only on where the caller splits rows and columns.
  */
 #include "pairing.h"
 
 #include <stddef.h>
 
-static void add(double *sum, double *low, double x)
+#define LANES 32 /* of a row; they go through memory: while some are stored and loaded again, others have their turn */
+#define LARGEST 0x1.fffffffffffffp1023
+
+/* into[j] += x[j], the roundings to low[j]; a sum that has become infinite lost none. */
+static inline void add(double *restrict into, double *restrict low, const double *restrict x, int64_t n)
 {
-    const double t = *sum + x;
-    if (t <= 0x1.fffffffffffffp1023) *low += *sum >= x ? (*sum - t) + x : (x - t) + *sum;
-    *sum = t;
+    for (int64_t j = 0; j < n; j++) {
+        const double t = into[j] + x[j], z = t - into[j], error = (into[j] - (t - z)) + (x[j] - z);
+        low[j] += t <= LARGEST ? error : 0;
+        into[j] = t;
+    }
 }
 
-static void take(int32_t op, double *into, double *low, double x)
+static inline void least(double *restrict into, const double *restrict x, int64_t n)
 {
-    if (op == KL_REDUCE_SUM) add(into, low, x);
-    else if (op == KL_REDUCE_MIN ? x < *into : x > *into) *into = x;
+    for (int64_t j = 0; j < n; j++) into[j] = x[j] < into[j] ? x[j] : into[j];
+}
+
+static inline void largest(double *restrict into, const double *restrict x, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) into[j] = x[j] > into[j] ? x[j] : into[j];
+}
+
+static inline void take(int32_t op, double *into, double *low, const double *x, int64_t n)
+{
+    if (op == KL_REDUCE_SUM) add(into, low, x, n);
+    else if (op == KL_REDUCE_MIN) least(into, x, n);
+    else largest(into, x, n);
+}
+
+/* n values of a row into one. */
+static void take_row(int32_t op, double *into, double *low, const double *x, int64_t n)
+{
+    const int64_t whole = n - n % LANES;
+    double lanes[LANES], rest[LANES] = {0};
+    for (int j = 0; j < LANES; j++) lanes[j] = op == KL_REDUCE_SUM ? 0 : *into;
+    for (int64_t at = 0; at < whole; at += LANES) take(op, lanes, rest, x + at, LANES);
+    take(op, lanes, rest, x + whole, n - whole);
+    for (int half = LANES / 2; half; half /= 2) {
+        take(op, lanes, rest, lanes + half, half);
+        for (int j = 0; j < half; j++) rest[j] += rest[half + j];
+    }
+    take(op, into, low, lanes, 1);
+    *low += *rest;
 }
 
 void kl_reduce_block(const kl_pairing *p, int32_t op, int32_t over_rows, double accept, int64_t begin, int64_t end,
@@ -27,13 +60,11 @@ void kl_reduce_block(const kl_pairing *p, int32_t op, int32_t over_rows, double 
     kl_encode_left(p, &w, begin, end, stats);
     for (int64_t col = col_begin; col < col_end; col += p->column_block) {
         const int64_t cols = col_end - col < p->column_block ? col_end - col : p->column_block;
+        const int64_t first = col - col_begin;
         int64_t stride;
-        const void *tile = kl_value_tile(p, &w, accept, begin, end - begin, col, cols, NULL, &stride, stats);
+        const double *tile = kl_value_tile(p, &w, accept, begin, end - begin, col, cols, NULL, &stride, stats);
         for (int64_t i = 0; i < end - begin; i++)
-            for (int64_t j = 0; j < cols; j++) {
-                const int64_t from = i * stride + j, at = over_rows ? col - col_begin + j : i;
-                const double x = p->single ? ((const float *)tile)[from] : ((const double *)tile)[from];
-                take(op, result + at, low + at, x);
-            }
+            if (over_rows) take(op, result + first, low + first, tile + i * stride, cols);
+            else take_row(op, result + i, low + i, tile + i * stride, cols);
     }
 }
