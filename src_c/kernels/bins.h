@@ -26,9 +26,10 @@ typedef struct {
 /* log(p/q) = e ln2 + 2 atanh(v), with the rounding errors of its sum. */
 KL_INLINE vf64x2 kl_log_exact(kl_log_reduced r)
 {
-    vf64 v2 = r.v + r.v, small = KL_FMA_F64(v2, kl_atanh_tail(r.v), v2);
-    vf64 high = r.e * KL_LN2_HIGH32, sum = high + small, z = sum - high; /* e has at most 12 bits: no rounding */
-    vf64 low = ((high - (sum - z)) + (small - z)) + r.e * KL_LN2_REST, log = sum + low;
+    vf64 e = kl_times_exponent(r.shift, 1), w = r.v * r.v;
+    vf64 small = KL_FMA_F64(r.v, w * kl_atanh_series(w), r.v + r.v);
+    vf64 high = e * KL_LN2_HIGH32, sum = high + small, z = sum - high; /* e has at most 12 bits: no rounding */
+    vf64 low = ((high - (sum - z)) + (small - z)) + e * KL_LN2_REST, log = sum + low;
     return (vf64x2){log, (sum - log) + low};
 }
 
@@ -47,8 +48,8 @@ KL_INLINE void kl_fill_weights(kl_bins *b, const kl_pair *s, const double *p, co
         vf64 beside = kl_select(pc == 0, kl_set_f64(-INFINITY), kl_select(qk == 0, kl_set_f64(INFINITY), log.high));
         kl_store_f64(b->log + k, kl_select((pc == 0) & (qk == 0), kl_set_f64(NAN), beside));
         kl_store_f64(b->low + k, log.low);
-        kl_store_f64(b->g + k, kl_select(pc == 0, qk, kl_term(pc, d, r)));
-        kl_store_f64(b->back + k, kl_select(qk == 0, pc, kl_reverse_term(qk, d, r)));
+        kl_store_f64(b->g + k, kl_select(pc == 0, qk, kl_term(pc, qk, d, r)));
+        kl_store_f64(b->back + k, kl_select(qk == 0, pc, kl_reverse_term(pc, qk, d, r)));
     }
 }
 
