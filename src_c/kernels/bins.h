@@ -60,10 +60,10 @@ KL_INLINE void kl_fill_logits(kl_bins *bins, const kl_pair *s, const double *a, 
     for (int64_t k = 0; k < n; k += KL_W64) {
         vf64 ak = kl_load_f64(a + k), bk = kl_load_f64(b + k);
         vf64x2 d = kl_two_diff(ak, bk), shifted = kl_two_diff(d.high, c->shift_high);
-        vf64 rest = shifted.low + (d.low - c->shift_low) + c->lambda;
+        vf64 rest = shifted.low + (d.low - c->shift_low);
         vf64 L = shifted.high + rest, z = L - shifted.high;
         vi64 no_p = ak < -0x1.fffffffffffffp1023, no_q = bk < -0x1.fffffffffffffp1023;
-        vf64 p = kl_softmax_weight(ak, c->a_max) * c->a_scale, q = kl_softmax_weight(bk, c->b_max) * c->b_scale;
+        vf64 p = kl_softmax_weight(ak, c->a_base) * c->a_scale, q = kl_softmax_weight(bk, c->b_base) * c->b_scale;
         vi64 near = (kl_abs(L) <= 1.0) & (p > 0) & (q > 0);
         vf64 gamma = kl_gamma_near(L), difference = kl_select(near, q * (L + gamma), p - q);
         kl_store_f64(bins->p + k, p);

@@ -5,7 +5,7 @@
  * D/Sq is only the rounding of c, so log1pmx needs two terms of its series.
  * A term, with log(p/q) = e ln2 + 2v + vt and q', d' of log_ratio.h, for which 2pv - d' = v d':
  *     g = v (d' + p t) + (e p ln2 + q - q')
- * The second part vanishes with e. It may be negative, but at most 1.9 times the term: near ratios of 4/3.
+ * The second part vanishes with e. It may be negative, but no more than twice the term: near ratios of 4/3.
  * Rows with zeros or tiny entries run scaled by 2^64, which makes subnormal entries normal numbers, and
  * watch for empty bins; other rows skip both. The scaling is exact, so the bits are the same.
  */

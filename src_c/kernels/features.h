@@ -87,7 +87,7 @@ KL_INLINE void kl_logit_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, c
             vf64 a = kl_load_f64(b.row + at), c = kl_load_f64(b.probs + at);
             vi64 empty = a < -0x1.fffffffffffffp1023, bare = c == 0, near;
             vf64 L = kl_logit_ratio(pair, a, kl_load_f64(b.center_row + at));
-            vf64 w = kl_softmax_weight(a, pair->a_max) * pair->a_scale, gamma, feature, g;
+            vf64 w = kl_softmax_weight(a, pair->a_base) * pair->a_scale, gamma, feature, g;
             near = (kl_abs(L) <= 1.0) & ~empty & ~bare;
             gamma = kl_gamma_near(mean ? -L : L);
             if (mean) {
@@ -115,7 +115,7 @@ static kl_feature_row kl_features(int32_t domain, int32_t role, const double *ro
     const double inverse = domain == KL_MEASURE ? up : up / norm.a;
     const double *scale = mean ? center->scale : center->unscale;
     if (probs && !(norm.a > 0x1p-900 && norm.a < 0x1p900)) return kl_lost_row(out, K);
-    kl_logit_pair pair = {.lambda = {0}};
+    kl_logit_pair pair = {.shift_low = {0}};
     if (!probs) pair = kl_logit_pair_of(norm, center->norm);
     kl_sum g = kl_sum_zero();
     kl_feature_sums s = {.squares = kl_lanes_zero(), .missing = kl_lanes_zero(), .least = kl_set_f64(1)};

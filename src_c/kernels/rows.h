@@ -56,7 +56,7 @@ static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t beg
         frexp(mass, &exponent);
         const vf64 half = kl_set_f64(probs ? ldexp(1, -exponent / 2) : 1);
         const vf64 weight = kl_set_f64(1 / (probs ? mass * half[0] : norms[i].b));
-        const vf64 max = kl_set_f64(norms[i].a);
+        const kl_softmax_base base = kl_softmax_base_of(probs ? 0 : norms[i].a);
         double buffer[KL_LANES], out[KL_LANES];
         for (int64_t k = 0; k < K; k += KL_LANES) {
             int whole = k + KL_LANES <= K;
@@ -65,7 +65,7 @@ static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t beg
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
                 vf64 v = kl_load_f64(x + j * KL_W64), s = kl_load_f64(out + j * KL_W64);
                 vi64 empty = probs ? v == 0 : v < -0x1.fffffffffffffp1023;
-                if (!probs) v = kl_softmax_weight(v, max);
+                if (!probs) v = kl_softmax_weight(v, base);
                 v = kl_select(empty, (vf64){0}, v * half * weight + KL_LEAST_MASS);
                 kl_store_f64(out + j * KL_W64, s + v);
             }
@@ -76,22 +76,21 @@ static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t beg
 
 /* Rows [first, first + n), at most KL_IN_FLIGHT, read and checked. */
 KL_INLINE int kl_read_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, int64_t n, const double *tolerances,
-                            kl_row_pair *pairs, double *scratch, kl_stats *stats)
+                            kl_row_pair *pairs, int32_t *zeros, double *scratch, kl_stats *stats)
 {
     const int64_t K = P->n_cols;
     const int p_in_place = kl_in_place(P), q_in_place = kl_in_place(Q);
-    int32_t zeros = 0;
     for (int64_t r = 0; r < n; r++) {
         double *own = scratch + 4 * r * K; /* two rows as doubles, and their weights */
         kl_row_pair *x = pairs + r;
         x->p = p_in_place ? kl_placed(P, first + r) : kl_read(P, first + r, own);
         x->q = q_in_place ? kl_placed(Q, first + r) : kl_read(Q, first + r, own + K);
-        kl_row_status status = kl_scan_row(P->domain, x->p, K, tolerances[0], &x->np, &zeros, own + 2 * K);
+        kl_row_status status = kl_scan_row(P->domain, x->p, K, tolerances[0], &x->np, zeros, own + 2 * K);
         if (status != KL_ROW_OK) {
             kl_refuse(stats, status, first + r, x->np.a);
             return 0;
         }
-        status = kl_scan_row(P->domain, x->q, K, tolerances[1], &x->nq, &zeros, own + 3 * K);
+        status = kl_scan_row(P->domain, x->q, K, tolerances[1], &x->nq, zeros, own + 3 * K);
         if (status != KL_ROW_OK) {
             kl_refuse(stats, status + KL_ROW_OF_Q, first + r, x->nq.a);
             return 0;
@@ -110,7 +109,8 @@ static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t first = begin; first < end; first += group) {
         const int64_t n = end - first < group ? end - first : group;
-        if (!kl_read_pairs(P, Q, first, n, tolerances, pairs, scratch, stats)) return;
+        int32_t masked = 0; /* one of these rows */
+        if (!kl_read_pairs(P, Q, first, n, tolerances, pairs, &masked, scratch, stats)) return;
         if (f->kind == KL_KL && f->finish == KL_LINEAR && probs) {
             kl_direct_probs(pairs, n, K, out + first);
             for (int64_t r = 0; r < n; r++) out[first + r] *= f->factor;
@@ -118,9 +118,9 @@ static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *
             for (int64_t r = 0; r < n; r++) {
                 const kl_row_pair *x = pairs + r;
                 const double *weights = scratch + (4 * r + 2) * K;
-                if (f->kind == KL_KL && logits)
-                    out[first + r] =
-                        f->factor * kl_direct_logits_with(x->p, x->np, weights, x->q, x->nq, weights + K, K);
+                const kl_logit_rows rows = {x->p, x->q, weights, weights + K};
+                if (f->kind == KL_KL && logits && !masked)
+                    out[first + r] = f->factor * kl_direct_logits_with(&rows, x->np, x->nq, K);
                 else out[first + r] = kl_value(f, P->domain, x->p, x->np, x->q, x->nq, K);
             }
         if (!f->adds_entropy) continue;
