@@ -20,10 +20,10 @@ static const double KL_GAMMA[14] = {
 static const double KL_GAMMA_SMALL[6] = {0x1.000000000002ep-1, -0x1.555555555556ap-3, 0x1.5555554e945bfp-5,
                                          -0x1.1111110e10a35p-7, 0x1.6c1b70f4d22b8p-10, -0x1.a01e2bdf968a3p-13};
 
-/* The bits of 2^(j/8), less j in the place where n = 8k + j, shifted by 49, adds it again and k to the exponent. */
-static const int64_t KL_EXP2[8] = {
-    0x3ff0000000000000, 0x3fef72b83c7d517b, 0x3fef06fe0a31b715, 0x3feebfdad5362a27,
-    0x3feea09e667f3bcd, 0x3feeace5422aa0db, 0x3feee89f995ad3ad, 0x3fef5818dcfba487};
+/* 2^(j/8), its bits less j << 49: n << 49, for n = 8k + j, brings j back and adds k to the exponent. */
+static const double KL_EXP2[8] = {0x1p0, 0x1.f72b83c7d517bp-1, 0x1.f06fe0a31b715p-1, 0x1.ebfdad5362a27p-1,
+                                  0x1.ea09e667f3bcdp-1, 0x1.eace5422aa0dbp-1, 0x1.ee89f995ad3adp-1,
+                                  0x1.f5818dcfba487p-1};
 
 /* ln 2 with 32 bits, and the rest: n * high is exact for |n| < 2^21. */
 #define KL_LN2_HIGH32 0x1.62e42feep-1
@@ -50,7 +50,7 @@ KL_INLINE vf64 kl_square_times(vf64 x, const double *coefficients, int n)
 
 KL_INLINE vf64 kl_gamma_near(vf64 x) { return kl_square_times(x, KL_GAMMA, 14); } /* |x| <= 1 */
 
-/* e^-x = 2^(-n/8) e^r: -n = 8k + j in the low bits of `shifted`, and s = -r, |r| <= ln2/16. */
+/* e^-x = 2^(n/8) e^-s, |s| <= ln2/16, with the integer n = 8k + j in the last bits of `shifted`. */
 typedef struct { vf64 s; vi64 shifted; } kl_exp_reduced;
 
 #define KL_MAGIC 0x1.8p52 /* a double of this size has integers as its last bits */
@@ -62,10 +62,10 @@ KL_INLINE kl_exp_reduced kl_exp_reduce(vf64 x)
     return (kl_exp_reduced){KL_FMA_F64(n, kl_set_f64(KL_LN2_REST / 8), s), (vi64)shifted};
 }
 
-/* 2^(j/8) e^-s times the power of two in `power`, which has j << 49, too. */
+/* 2^(n/8) e^-s from j, or n, and n << 49 (which may have more for the exponent). */
 KL_INLINE vf64 kl_exp_times(vf64 s, vi64 j, vi64 power)
 {
-    vf64 scale = (vf64)((vi64)KL_LOOKUP_F64((const double *)KL_EXP2, j) + power), s2 = s * s;
+    vf64 scale = (vf64)((vi64)KL_LOOKUP_F64(KL_EXP2, j) + power), s2 = s * s;
     const double *c = KL_GAMMA_SMALL;
     vf64 t = KL_FMA_F64(kl_set_f64(c[5]), s, kl_set_f64(c[4]));
     t = KL_FMA_F64(t, s2, KL_FMA_F64(kl_set_f64(c[3]), s, kl_set_f64(c[2])));
@@ -104,9 +104,8 @@ KL_INLINE vf64 kl_softmax_weight(vf64 a, kl_softmax_base base)
 {
     vf64 x = base.origin - a;
     kl_exp_reduced r = kl_exp_reduce(x);
-    vi64 less = {0};
-    less += (int64_t)base.n << 52;
-    vf64 e = kl_exp_times(r.s, r.shifted, (r.shifted << 49) - less);
+    const uint64_t less = (uint64_t)(int64_t)base.n << 52;
+    vf64 e = kl_exp_times(r.s, r.shifted, (vi64)(((vu64)r.shifted << 49) - less));
     return KL_IF_LESS_F64(kl_set_f64(708 - base.n * KL_LN2), x, (vf64){0}, e); /* a mask, too */
 }
 
@@ -134,7 +133,7 @@ static double kl_softmax_sum(const double *a, int64_t K, kl_softmax_base base, d
     return kl_sum_total(&total);
 }
 
-/* Why a row of logits without a finite sum of its zeros is refused, or that some of its bins are masked. */
+/* Why a row with numbers that are not finite is refused, or that they are masks. */
 static kl_row_status kl_logits_status(const double *a, int64_t K, int *masked)
 {
     double max = -INFINITY;
@@ -207,6 +206,14 @@ KL_INLINE vf64 kl_logit_ratio(const kl_logit_pair *c, vf64 a, vf64 b)
     return (d.high - c->shift_high) + (d.low - c->shift_low);
 }
 
+KL_INLINE kl_lanes kl_logit_ratios(const kl_logit_pair *c, const double *a, const double *b)
+{
+    kl_lanes r;
+    KL_UNROLL for (int j = 0; j < KL_NV; j++)
+        r.v[j] = kl_logit_ratio(c, kl_load_f64(a + j * KL_W64), kl_load_f64(b + j * KL_W64));
+    return r;
+}
+
 /* The rows of a pair, and their weights where the scan has kept them (else NULL). */
 typedef struct { const double *a, *b, *a_weights, *b_weights; } kl_logit_rows;
 
@@ -222,18 +229,19 @@ KL_INLINE const double *kl_block(const double *x, int64_t begin, int64_t n, doub
 }
 
 /* Adds a block's terms, relative to the weights of a, and D. Of rows of which none is masked, and with D not asked for,
- * less remains to be done; the bits of the terms are the same. In two loops, each with half of a term's latency. */
+ * less remains to be done; the bits of the terms are the same. A group's ratios, all additions, are formed beside the
+ * polynomials of the group before, nearly all multiplications. */
 KL_INLINE void kl_logit_terms(kl_logit_lanes *s, const double *a, const double *b, const double *u, const double *w,
                              int64_t n, const kl_logit_pair *c, int usual)
 {
     const vf64 masked_below = kl_set_f64(-0x1.fffffffffffffp1023), ratio = kl_set_f64(c->b_scale[0] / c->a_scale[0]);
-    vf64 ratios[KL_SUM_BLOCK / KL_W64];
-    for (int64_t k = 0; k < n; k += KL_W64)
-        ratios[k / KL_W64] = kl_logit_ratio(c, kl_load_f64(a + k), kl_load_f64(b + k));
-    for (int64_t k = 0; k < n; k += KL_LANES)
+    kl_lanes next = kl_logit_ratios(c, a, b);
+    for (int64_t k = 0; k < n; k += KL_LANES) {
+        const kl_lanes ratios = next;
+        if (k + KL_LANES < n) next = kl_logit_ratios(c, a + k + KL_LANES, b + k + KL_LANES);
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
             const int64_t at = k + j * KL_W64;
-            vf64 L = ratios[at / KL_W64];
+            vf64 L = ratios.v[j];
             vf64 p = usual ? kl_load_f64(u + at) : kl_softmax_weight(kl_load_f64(a + at), c->a_base);
             vf64 q = usual ? kl_load_f64(w + at) : kl_softmax_weight(kl_load_f64(b + at), c->b_base);
             vf64 close = p * kl_gamma_near(-L), far = KL_FMA_F64(q, ratio, p * (L - 1.0));
@@ -248,6 +256,7 @@ KL_INLINE void kl_logit_terms(kl_logit_lanes *s, const double *a, const double *
             }
             s->terms.v[j] += term;
         }
+    }
 }
 
 KL_INLINE kl_logit_sums kl_logit_sum(const kl_logit_rows *rows, const kl_logit_pair *c, int64_t K, int usual)
