@@ -126,6 +126,11 @@ def check_available(divergence: Divergence, p, q) -> None:
                              f"takes several values ({both.min():g} to {both.max():g})")
 
 
+def softmax(logits):
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()
+
+
 def center_of(operand: Operand, floor: float) -> _engine.Center:
     """The mean of the rows, as a row of their domain, with the scale 1/sqrt(c) that whitens features."""
     if operand.rows.domain == _engine.FAMILY:
@@ -137,7 +142,7 @@ def center_of(operand: Operand, floor: float) -> _engine.Center:
         row = (np.log(mean) if logits else mean)[None, :]
         scale = np.where(mean > 0, 1 / np.sqrt(np.maximum(mean, SCALE_FLOOR)), 0.0)
     norm = _engine.scan(_engine.Rows(row, operand.rows.domain), -1.0, 1)[0][0]
-    probs = np.exp(row[0] - norm["a"]) / norm["b"] if logits else mean
+    probs = softmax(row[0]) if logits else mean
     return _engine.Center(row[0], tuple(norm), probs, scale)
 
 

@@ -51,7 +51,8 @@ typedef struct {
     const kl_family *family; /* FAMILY: float64 rows, contiguous in themselves */
 } kl_rows;
 
-/* Two numbers that describe a row: PROBS, MEASURE (sum, least entry); LOGITS (max, sum of exp(a - max)). */
+/* Two numbers that describe a row: PROBS, MEASURE (sum, least entry); LOGITS (max, sum of exp(a) relative to
+ * kl_softmax_base_of(max), about the same). */
 typedef struct { double a, b; } kl_norm;
 
 /* Why a row was refused (0: it was not). Row by row, KL_ROW_OF_Q is added for a row of the second matrix. */

@@ -17,7 +17,10 @@
     ((vf64)_mm512_mask_blend_pd(_mm512_testn_epi64_mask((__m512i)(x), (__m512i)(x)), (__m512d)(b), (__m512d)(a)))
 #define KL_IF_ZERO_F32(x, a, b) \
     ((vf32)_mm512_mask_blend_ps(_mm512_testn_epi32_mask((__m512i)(x), (__m512i)(x)), (__m512)(b), (__m512)(a)))
+#define KL_IF_LESS_F64(x, y, a, b) \
+    ((vf64)_mm512_mask_blend_pd(_mm512_cmp_pd_mask((__m512d)(x), (__m512d)(y), _CMP_LT_OQ), (__m512d)(b), (__m512d)(a)))
 #define KL_CONVERT_F64(x) ((vf64)_mm512_cvtepi64_pd((__m512i)(x)))
+#define KL_LOOKUP_F64(table, i) ((vf64)_mm512_permutexvar_pd((__m512i)(i), _mm512_loadu_pd(table)))
 #define KL_MIN_F64(a, b) ((vf64)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
 #define KL_MIN_F32(a, b) ((vf32)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #include "../kernels/kernels.h"

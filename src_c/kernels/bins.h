@@ -26,9 +26,10 @@ typedef struct {
 /* log(p/q) = e ln2 + 2 atanh(v), with the rounding errors of its sum. */
 KL_INLINE vf64x2 kl_log_exact(kl_log_reduced r)
 {
-    vf64 v2 = r.v + r.v, small = KL_FMA_F64(v2, kl_atanh_tail(r.v), v2);
-    vf64 high = r.e * KL_LN2_HIGH32, sum = high + small, z = sum - high; /* e has at most 12 bits: no rounding */
-    vf64 low = ((high - (sum - z)) + (small - z)) + r.e * KL_LN2_REST, log = sum + low;
+    vf64 e = kl_times_exponent(r.shift, 1), w = r.v * r.v;
+    vf64 small = KL_FMA_F64(r.v, w * kl_atanh_series(w), r.v + r.v);
+    vf64 high = e * KL_LN2_HIGH32, sum = high + small, z = sum - high; /* e has at most 12 bits: no rounding */
+    vf64 low = ((high - (sum - z)) + (small - z)) + e * KL_LN2_REST, log = sum + low;
     return (vf64x2){log, (sum - log) + low};
 }
 
@@ -47,8 +48,8 @@ KL_INLINE void kl_fill_weights(kl_bins *b, const kl_pair *s, const double *p, co
         vf64 beside = kl_select(pc == 0, kl_set_f64(-INFINITY), kl_select(qk == 0, kl_set_f64(INFINITY), log.high));
         kl_store_f64(b->log + k, kl_select((pc == 0) & (qk == 0), kl_set_f64(NAN), beside));
         kl_store_f64(b->low + k, log.low);
-        kl_store_f64(b->g + k, kl_select(pc == 0, qk, kl_term(pc, d, r)));
-        kl_store_f64(b->back + k, kl_select(qk == 0, pc, kl_reverse_term(qk, d, r)));
+        kl_store_f64(b->g + k, kl_select(pc == 0, qk, kl_term(pc, qk, d, r)));
+        kl_store_f64(b->back + k, kl_select(qk == 0, pc, kl_reverse_term(pc, qk, d, r)));
     }
 }
 
@@ -59,10 +60,10 @@ KL_INLINE void kl_fill_logits(kl_bins *bins, const kl_pair *s, const double *a, 
     for (int64_t k = 0; k < n; k += KL_W64) {
         vf64 ak = kl_load_f64(a + k), bk = kl_load_f64(b + k);
         vf64x2 d = kl_two_diff(ak, bk), shifted = kl_two_diff(d.high, c->shift_high);
-        vf64 rest = shifted.low + (d.low - c->shift_low) + c->lambda;
+        vf64 rest = shifted.low + (d.low - c->shift_low);
         vf64 L = shifted.high + rest, z = L - shifted.high;
         vi64 no_p = ak < -0x1.fffffffffffffp1023, no_q = bk < -0x1.fffffffffffffp1023;
-        vf64 p = kl_softmax_weight(ak, c->a_max) * c->a_scale, q = kl_softmax_weight(bk, c->b_max) * c->b_scale;
+        vf64 p = kl_softmax_weight(ak, c->a_base) * c->a_scale, q = kl_softmax_weight(bk, c->b_base) * c->b_scale;
         vi64 near = (kl_abs(L) <= 1.0) & (p > 0) & (q > 0);
         vf64 gamma = kl_gamma_near(L), difference = kl_select(near, q * (L + gamma), p - q);
         kl_store_f64(bins->p + k, p);

@@ -3,9 +3,9 @@
  * With c = Sq/Sp and d_k = c p_k - q_k (one rounding), g(p, q) = p log(p/q) - p + q >= 0:
  *     KL = G/Sq + log1pmx(-D/Sq),   G = sum g(c p_k, q_k),  D = sum d_k,  log1pmx(x) = log(1+x) - x.
  * D/Sq is only the rounding of c, so log1pmx needs two terms of its series.
- * A term, with log(p/q) = e ln2 + 2v + 2vs (log_ratio.h):
- *     e = 0:  g = v d + 2 p v s          since 2pv - d = vd
- *     else:   g = p (e ln2 + 2v) - d + 2 p v s
+ * A term, with log(p/q) = e ln2 + 2v + vt and q', d' of log_ratio.h, for which 2pv - d' = v d':
+ *     g = v (d' + p t) + (e p ln2 + q - q')
+ * The second part vanishes with e. It may be negative, but no more than twice the term: near ratios of 4/3.
  * Rows with zeros or tiny entries run scaled by 2^64, which makes subnormal entries normal numbers, and
  * watch for empty bins; other rows skip both. The scaling is exact, so the bits are the same.
  */
@@ -14,84 +14,145 @@ static const kl_divergence KL_ITSELF = {.kind = KL_KL, .finish = KL_LINEAR, .num
 #define KL_UP 0x1p64
 #define KL_TINY 0x1p-900
 
-KL_INLINE vf64 kl_term(vf64 p, vf64 d, kl_log_reduced r)
+/* g(p, q) = v (close + p t) + far */
+typedef struct { vf64 v, p, close, far; } kl_open_term;
+
+/* From the reduction of p/q, d = p - q. */
+KL_INLINE kl_open_term kl_opened(vf64 p, vf64 q, vf64 d, kl_log_reduced r)
 {
-    vf64 v2 = r.v + r.v;
-    vf64 far = KL_FMA_F64(p, KL_FMA_F64(r.e, kl_set_f64(KL_LN2), v2), -d);
-    return KL_FMA_F64(p, v2 * kl_atanh_tail(r.v), kl_select(r.e == 0, r.v * d, far));
+    vf64 scaled = kl_scaled(q, r.shift), far = kl_fma_exact(p, kl_times_exponent(r.shift, KL_LN2), q - scaled);
+    return (kl_open_term){r.v, p, kl_close_difference(p, scaled, d, r.shift), far};
 }
 
-/* g(q, p) from the reduction of p/q, d = p - q: v d - 2 q v s + ... (|v| < 1/3: a third cancels at most). */
-KL_INLINE vf64 kl_reverse_term(vf64 q, vf64 d, kl_log_reduced r)
+KL_INLINE vf64 kl_closed(kl_open_term t)
 {
-    vf64 v2 = r.v + r.v;
-    vf64 far = KL_FMA_F64(-q, KL_FMA_F64(r.e, kl_set_f64(KL_LN2), v2), d);
-    return KL_FMA_F64(-q, v2 * kl_atanh_tail(r.v), kl_select(r.e == 0, r.v * d, far));
+    vf64 w = t.v * t.v;
+    return KL_FMA_F64(t.v, KL_FMA_F64(t.p * w, kl_atanh_series(w), t.close), t.far);
+}
+
+KL_INLINE vf64 kl_term(vf64 p, vf64 q, vf64 d, kl_log_reduced r) { return kl_closed(kl_opened(p, q, d, r)); }
+
+/* g(q, p) from the same. */
+KL_INLINE vf64 kl_reverse_term(vf64 p, vf64 q, vf64 d, kl_log_reduced r)
+{
+    return kl_term(q, p, -d, (kl_log_reduced){-r.shift, -r.v});
 }
 
 typedef struct { kl_lanes g, d; vi64 unsupported; } kl_direct_sums;
 
-/* Bins [0, n) of a block, n <= KL_SUM_BLOCK a multiple of KL_LANES. */
-KL_INLINE void kl_direct_bins(kl_direct_sums *s, const double *p, const double *q, int64_t n, vf64 c, int tame)
+typedef struct { kl_open_term v[KL_NV]; } kl_open_group;
+
+KL_INLINE kl_open_group kl_direct_open(kl_direct_sums *s, const double *p, const double *q, vf64 c, int tame)
 {
-    double e[KL_SUM_BLOCK], v[KL_SUM_BLOCK], cp[KL_SUM_BLOCK], d[KL_SUM_BLOCK];
-    for (int64_t k = 0; k < n; k += KL_LANES)
-        KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-            const int64_t at = k + j * KL_W64;
-            vf64 pk = kl_load_f64(p + at), qk = kl_load_f64(q + at), qs = tame ? qk : qk * KL_UP;
-            vf64 pc = pk * c, difference = kl_fma_exact(pk, c, -qs);
-            kl_log_reduced r = kl_log_reduce(pc, qs, difference);
-            if (!tame) s->unsupported |= (qk == 0) & (pk > 0);
-            s->d.v[j] += difference;
-            kl_store_f64(e + at, r.e);
-            kl_store_f64(v + at, r.v);
-            kl_store_f64(cp + at, pc);
-            kl_store_f64(d + at, difference);
-        }
-    for (int64_t k = 0; k < n; k += KL_LANES)
-        KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-            const int64_t at = k + j * KL_W64;
-            vf64 pc = kl_load_f64(cp + at), difference = kl_load_f64(d + at);
-            vf64 g = kl_term(pc, difference, (kl_log_reduced){kl_load_f64(e + at), kl_load_f64(v + at)});
-            if (!tame) g = kl_select(pc == 0, kl_load_f64(q + at) * KL_UP, g);
-            s->g.v[j] += g;
-        }
+    kl_open_group t;
+    KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+        vf64 pk = kl_load_f64(p + j * KL_W64), qk = kl_load_f64(q + j * KL_W64), qs = tame ? qk : qk * KL_UP;
+        vf64 pc = pk * c, d = kl_fma_exact(pk, c, -qs);
+        t.v[j] = kl_opened(pc, qs, d, kl_log_reduce(pc, qs, d));
+        s->d.v[j] += d;
+        if (tame) continue;
+        s->unsupported |= (qk == 0) & (pk > 0);
+        const kl_open_term empty = {(vf64){0}, pc, (vf64){0}, qs};
+        t.v[j].v = kl_select(pc == 0, empty.v, t.v[j].v);
+        t.v[j].close = kl_select(pc == 0, empty.close, t.v[j].close);
+        t.v[j].far = kl_select(pc == 0, empty.far, t.v[j].far);
+    }
+    return t;
 }
 
-KL_INLINE double kl_direct_rows(const double *p, const double *q, double sp, double sq, int64_t K, int tame)
+KL_INLINE void kl_direct_close(kl_direct_sums *s, const kl_open_group *t)
 {
-    const double up = tame ? 1 : KL_UP;
-    const vf64 c = kl_set_f64(sq / sp * up);
+    KL_UNROLL for (int j = 0; j < KL_NV; j++) s->g.v[j] += kl_closed(t->v[j]);
+}
+
+/* Groups that are open at a time: what the registers hold. */
+#define KL_ABREAST (KL_VECTOR_BYTES == 64 ? 2 : 1)
+
+/* Bins [0, n) of a block, n a multiple of KL_LANES. A group's second half runs beside a later one's first: a processor
+ * that looks ahead some 130 operations does not find enough of the next terms behind whole ones. */
+KL_INLINE void kl_direct_bins(kl_direct_sums *s, const double *p, const double *q, int64_t n, vf64 c, int tame)
+{
+    kl_open_group t[KL_ABREAST];
+    const int64_t step = KL_ABREAST * KL_LANES, even = n - n % step;
+    if (even) {
+        KL_UNROLL for (int i = 0; i < KL_ABREAST; i++)
+            t[i] = kl_direct_open(s, p + i * KL_LANES, q + i * KL_LANES, c, tame);
+        for (int64_t k = step; k < even; k += step)
+            KL_UNROLL for (int i = 0; i < KL_ABREAST; i++) {
+                kl_direct_close(s, t + i);
+                t[i] = kl_direct_open(s, p + k + i * KL_LANES, q + k + i * KL_LANES, c, tame);
+            }
+        KL_UNROLL for (int i = 0; i < KL_ABREAST; i++) kl_direct_close(s, t + i);
+    }
+    if (even < n) {
+        t[0] = kl_direct_open(s, p + even, q + even, c, tame);
+        kl_direct_close(s, t);
+    }
+}
+
+typedef struct { double g, d; int unsupported; } kl_direct_sum;
+
+/* G and D of one pair of rows, c = factor. */
+KL_INLINE kl_direct_sum kl_direct_row(const double *p, const double *q, double factor, int64_t K, int tame)
+{
+    const vf64 c = kl_set_f64(factor);
     kl_sum g = kl_sum_zero();
-    kl_lanes d = kl_lanes_zero();
-    vi64 unsupported = {0};
+    kl_direct_sums s = {.d = kl_lanes_zero(), .unsupported = {0}};
     double p_tail[KL_LANES], q_tail[KL_LANES];
     for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
-        kl_direct_sums s = {kl_lanes_zero(), kl_lanes_zero(), unsupported};
         const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK, whole = n - n % KL_LANES;
+        s.g = kl_lanes_zero();
         kl_direct_bins(&s, p + begin, q + begin, whole, c, tame);
         if (whole < n) /* padding that adds +0.0 to both sums: 0 and 0, or for tame rows 1 and c */
             kl_direct_bins(&s, kl_tail(p, begin + whole, K, tame ? 1 : 0, p_tail),
                            kl_tail(q, begin + whole, K, tame ? c[0] : 0, q_tail), KL_LANES, c, tame);
-        if (K <= KL_SUM_BLOCK) g.high = s.g; /* one block: nothing to compensate */
-        else kl_sum_add(&g, &s.g);
-        KL_UNROLL for (int j = 0; j < KL_NV; j++) d.v[j] += s.d.v[j];
-        unsupported = s.unsupported;
+        if (K <= KL_SUM_BLOCK) break; /* one block: nothing to compensate */
+        kl_sum_add(&g, &s.g);
     }
-    if (!tame && KL_BITS_F64(unsupported)) return INFINITY;
-    double scale = sq * up, x = kl_lanes_total(&d) / scale;
-    double kl = kl_sum_total(&g) / scale - x * x * (0.5 + x * 0x1.5555555555555p-2);
-    /* Below this the rounding of c is no longer small beside the answer. */
-    return kl < 0x1p-100 ? kl_careful(&KL_ITSELF, KL_PROBS, p, q, K) : kl;
+    const double total = K <= KL_SUM_BLOCK ? kl_lanes_total(&s.g) : kl_sum_total(&g);
+    return (kl_direct_sum){total, kl_lanes_total(&s.d), !tame && KL_BITS_F64(s.unsupported)};
 }
 
-static double kl_direct_probs(const double *p, kl_norm p_norm, const double *q, kl_norm q_norm, int64_t K)
+static kl_direct_sum kl_direct_row_up(const double *p, const double *q, double factor, int64_t K)
 {
-    const double sp = p_norm.a, sq = q_norm.a;
-    const int usual = sp > 0x1p-400 && sp < 0x1p400 && sq > 0x1p-400 && sq < 0x1p400;
-    if (!usual) return kl_careful(&KL_ITSELF, KL_PROBS, p, q, K);
-    if (p_norm.b > KL_TINY && q_norm.b > KL_TINY && sq / sp > 0x1p-64) return kl_direct_rows(p, q, sp, sq, K, 1);
-    return kl_direct_rows(p, q, sp, sq, K, 0);
+    return kl_direct_row(p, q, factor, K, 0);
+}
+
+/* A pair of rows of one domain with their norms. */
+typedef struct { const double *p, *q; kl_norm np, nq; } kl_row_pair;
+
+KL_INLINE int kl_is_usual(kl_norm norm) { return norm.a > 0x1p-400 && norm.a < 0x1p400; }
+
+/* KL of n pairs, at most KL_LANES: what comes before and after the sums is done for all of them at a time. */
+static void kl_direct_probs(const kl_row_pair *pairs, int64_t n, int64_t K, double *out)
+{
+    double factor[KL_LANES], scale[KL_LANES], g[KL_LANES], d[KL_LANES], kl[KL_LANES];
+    for (int64_t r = 0; r < KL_LANES; r++) {
+        scale[r] = r < n ? pairs[r].nq.a : 1;
+        factor[r] = r < n ? pairs[r].np.a : 1;
+        g[r] = d[r] = 0;
+    }
+    KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64)
+        kl_store_f64(factor + j, kl_load_f64(scale + j) / kl_load_f64(factor + j));
+    for (int64_t r = 0; r < n; r++) {
+        const kl_row_pair *x = pairs + r;
+        kl_direct_sum s = {0, 0, 0}; /* leads to the careful path */
+        if (x->np.b > KL_TINY && x->nq.b > KL_TINY && factor[r] > 0x1p-64 && kl_is_usual(x->np) && kl_is_usual(x->nq))
+            s = kl_direct_row(x->p, x->q, factor[r], K, 1);
+        else if (kl_is_usual(x->np) && kl_is_usual(x->nq)) {
+            s = kl_direct_row_up(x->p, x->q, factor[r] * KL_UP, K);
+            scale[r] *= KL_UP;
+        }
+        g[r] = s.unsupported ? INFINITY : s.g;
+        d[r] = s.unsupported ? 0 : s.d;
+    }
+    KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64) {
+        vf64 total = kl_load_f64(scale + j), x = kl_load_f64(d + j) / total;
+        kl_store_f64(kl + j, kl_load_f64(g + j) / total - x * x * (0.5 + x * 0x1.5555555555555p-2));
+    }
+    /* Below 2^-100 the rounding of c is no longer small beside the answer. */
+    for (int64_t r = 0; r < n; r++)
+        out[r] = kl[r] < 0x1p-100 ? kl_careful(&KL_ITSELF, KL_PROBS, pairs[r].p, pairs[r].q, K) : kl[r];
 }
 
 /* H(P) = sum over k of (p_k/S) log(S/p_k). A bin r with more than half of the mass has

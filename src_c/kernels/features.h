@@ -25,7 +25,7 @@ typedef struct {
 } kl_feature_sums;
 
 /* What the first loop over a block leaves to the second: row against centre, scaled by 2^64. */
-typedef struct { double e[KL_SUM_BLOCK], v[KL_SUM_BLOCK], d[KL_SUM_BLOCK]; } kl_reduced_bins;
+typedef struct { double shift[KL_SUM_BLOCK], v[KL_SUM_BLOCK], d[KL_SUM_BLOCK]; } kl_reduced_bins;
 
 KL_INLINE void kl_reduce_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, vf64 inverse, kl_reduced_bins *out)
 {
@@ -34,7 +34,7 @@ KL_INLINE void kl_reduce_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, 
         vf64 difference = kl_fma_exact(x, inverse, -c);
         kl_log_reduced r = kl_log_reduce(x * inverse, c, difference);
         s->least = KL_MIN_F64(kl_select(x == 0, kl_set_f64(1), x * inverse), s->least);
-        kl_store_f64(out->e + k, r.e);
+        kl_store_f64(out->shift + k, (vf64)r.shift);
         kl_store_f64(out->v + k, r.v);
         kl_store_f64(out->d + k, difference);
     }
@@ -48,8 +48,8 @@ KL_INLINE void kl_mean_probs_bins(kl_feature_sums *s, kl_feature_bins b, int64_t
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
             const int64_t at = k + j * KL_W64;
             vf64 pk = kl_load_f64(b.row + at), c = kl_load_f64(b.probs + at), difference = kl_load_f64(r.d + at);
-            kl_log_reduced parts = {kl_load_f64(r.e + at), kl_load_f64(r.v + at)};
-            vf64 g = kl_term(pk * inverse, difference, parts);
+            kl_log_reduced parts = {(vi64)kl_load_f64(r.shift + at), kl_load_f64(r.v + at)};
+            vf64 g = kl_term(pk * inverse, c * KL_UP, difference, parts);
             vf64 x = difference * (1 / KL_UP) * kl_load_f64(b.scale + at);
             s->unsupported |= (c == 0) & (pk > 0);
             s->g.v[j] += kl_select(pk == 0, c * KL_UP, g);
@@ -66,8 +66,8 @@ KL_INLINE void kl_natural_probs_bins(kl_feature_sums *s, kl_feature_bins b, int6
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
             const int64_t at = k + j * KL_W64;
             vf64 qk = kl_load_f64(b.row + at), c = kl_load_f64(b.probs + at) * KL_UP;
-            kl_log_reduced parts = {kl_load_f64(r.e + at), kl_load_f64(r.v + at)};
-            vf64 g = kl_reverse_term(c, kl_load_f64(r.d + at), parts);
+            kl_log_reduced parts = {(vi64)kl_load_f64(r.shift + at), kl_load_f64(r.v + at)};
+            vf64 g = kl_reverse_term(qk * inverse, c, kl_load_f64(r.d + at), parts);
             vi64 empty = qk == 0, off = empty | (c == 0);
             vf64 y = kl_select(off, (vf64){0}, kl_log_value(parts) * kl_load_f64(b.scale + at));
             s->missing.v[j] += kl_select(empty, c, (vf64){0});
@@ -87,7 +87,7 @@ KL_INLINE void kl_logit_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, c
             vf64 a = kl_load_f64(b.row + at), c = kl_load_f64(b.probs + at);
             vi64 empty = a < -0x1.fffffffffffffp1023, bare = c == 0, near;
             vf64 L = kl_logit_ratio(pair, a, kl_load_f64(b.center_row + at));
-            vf64 w = kl_softmax_weight(a, pair->a_max) * pair->a_scale, gamma, feature, g;
+            vf64 w = kl_softmax_weight(a, pair->a_base) * pair->a_scale, gamma, feature, g;
             near = (kl_abs(L) <= 1.0) & ~empty & ~bare;
             gamma = kl_gamma_near(mean ? -L : L);
             if (mean) {
@@ -115,7 +115,7 @@ static kl_feature_row kl_features(int32_t domain, int32_t role, const double *ro
     const double inverse = domain == KL_MEASURE ? up : up / norm.a;
     const double *scale = mean ? center->scale : center->unscale;
     if (probs && !(norm.a > 0x1p-900 && norm.a < 0x1p900)) return kl_lost_row(out, K);
-    kl_logit_pair pair = {.lambda = {0}};
+    kl_logit_pair pair = {.shift_low = {0}};
     if (!probs) pair = kl_logit_pair_of(norm, center->norm);
     kl_sum g = kl_sum_zero();
     kl_feature_sums s = {.squares = kl_lanes_zero(), .missing = kl_lanes_zero(), .least = kl_set_f64(1)};

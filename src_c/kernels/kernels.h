@@ -28,15 +28,7 @@ static const float KL_H_8[8] = {0x1.ffffffp-2f, -0x1.555588p-3f, 0x1.5556a4p-4f,
                                 -0x1.90546ep-6f, 0x1.423538p-6f, -0x1.6b18edp-7f};
 
 /* e ln2 for integers e given times 2^mantissa. */
-KL_INLINE vf64 kl_exponent_ln2_f64(vu64 scaled)
-{
-#ifdef KL_CONVERT_F64
-    return KL_CONVERT_F64(scaled) * (KL_LN2 * 0x1p-52);
-#else
-    vu64 biased = (scaled + 0x3ff0000000000000u) >> 52; /* into the mantissa of 2^52 */
-    return ((vf64)(biased | 0x4330000000000000u) - (4503599627370496.0 + 1023.0)) * KL_LN2;
-#endif
-}
+KL_INLINE vf64 kl_exponent_ln2_f64(vu64 scaled) { return kl_times_exponent((vi64)scaled, KL_LN2); }
 KL_INLINE vf32 kl_exponent_ln2_f32(vu32 scaled)
 {
     return __builtin_convertvector((vi32)scaled, vf32) * ((float)KL_LN2 * 0x1p-23f);

@@ -1,53 +1,63 @@
 /* log(p/q) from p, q and an accurate difference d = p - q, without calling a logarithm.
  *
- * With q' = q * 2^e in p's neighbourhood and v = (p - q')/(p + q'),
- *     log(p/q) = e ln2 + 2 atanh(v) = e ln2 + 2v + 2v * s,   s = v^2/3 + v^4/5 + v^6/7 + ...
- * The bit patterns, read as fixed-point logarithms and rounded toward zero, give an e with p/q' in
- * (1/2, 2), that is |v| < 1/3; e is 0 while p/q itself lies there, so that v keeps the relative
- * accuracy of d.
+ * With q' = q * 2^e in p's neighbourhood, d' = p - q' and v = d'/(p + q'),
+ *     log(p/q) = e ln2 + 2 atanh(v) = e ln2 + 2v + v t,   t = 2 (v^2/3 + v^4/5 + v^6/7 + ...)
+ * The bit patterns, read as fixed-point logarithms and rounded, up from 17/32, give an e with p/q' in [32/47, 49/32],
+ * that is |v| <= 17/81. Where e is 0, d' is d, so that v keeps its relative accuracy. (Elsewhere a term loses most just
+ * beyond the turning points, 1.36 and 0.76: rounded up from 1/2 they would be 4/3 and 3/4, the first the worse.)
  * p = 0 or q = 0 give finite or NaN nonsense that callers select away.
  */
 
-/* s(w)/w on [0, 1/9], minimax of degree 9 with error 1.4e-16: a fit of (atanh(v)/v - 1)/v^2 over
- * w = v^2 at 50 digits (mpmath.chebyfit(f, [0, 1/9], 10)). s is at most 0.15 of a KL term. */
-static const double KL_ATANH[10] = {
-    0x1.5555555555555p-2, 0x1.999999999a3ddp-3, 0x1.24924923d44c6p-3, 0x1.c71c727143318p-4,
-    0x1.745cf0b0e03bcp-4, 0x1.3b18b294bec0ap-4, 0x1.10ac75dc60199p-4, 0x1.eb905e8576531p-5,
-    0x1.687a6e7c8e6dcp-5, 0x1.4b0a26c5f9bfcp-4};
+/* t/v^2 as a polynomial in w = v^2 on [0, (17/81)^2]: minimax of degree 7 with error 9e-17, a fit of
+ * 2 (atanh(v)/v - 1)/v^2 at 50 digits (mpmath.chebyfit(f, [0, (17/81)^2], 8)). */
+static const double KL_ATANH[8] = {
+    0x1.5555555555555p-1, 0x1.999999999a48bp-2, 0x1.249249234cbdep-2, 0x1.c71c739399cbep-3,
+    0x1.745c77ab54275p-3, 0x1.3b31a17351f56p-3, 0x1.0df9c8afd98f9p-3, 0x1.1acde319c1d76p-3};
 
 #define KL_LN2 0x1.62e42fefa39efp-1
 
-/* s for the v above: even and odd coefficients in two chains. */
-KL_INLINE vf64 kl_atanh_tail(vf64 v)
+/* t/w for the v above. In one chain: multiplications are what a term has most of, and other bins fill the waits. */
+KL_INLINE vf64 kl_atanh_series(vf64 w)
 {
-    vf64 w = v * v, w2 = w * w, odd = kl_set_f64(KL_ATANH[9]), even = kl_set_f64(KL_ATANH[8]);
-    KL_UNROLL for (int i = 6; i >= 0; i -= 2) {
-        odd = KL_FMA_F64(odd, w2, kl_set_f64(KL_ATANH[i + 1]));
-        even = KL_FMA_F64(even, w2, kl_set_f64(KL_ATANH[i]));
-    }
-    return w * KL_FMA_F64(odd, w, even);
+    vf64 t = kl_set_f64(KL_ATANH[7]);
+    KL_UNROLL for (int i = 6; i >= 0; i--) t = KL_FMA_F64(t, w, kl_set_f64(KL_ATANH[i]));
+    return t;
 }
 
-/* The reduction comes in two steps, and a caller with many bins does the first for a whole block before
- * the second: each has half of the latency, so that the processor overlaps more bins. */
-typedef struct { vf64 e, v; } kl_log_reduced;
+/* `shift`: e in the place of an exponent. */
+typedef struct { vi64 shift; vf64 v; } kl_log_reduced;
+
+KL_INLINE vf64 kl_scaled(vf64 q, vi64 shift) { return (vf64)((vi64)q + shift); }
+
+/* d' for q' = `scaled` */
+KL_INLINE vf64 kl_close_difference(vf64 p, vf64 scaled, vf64 d, vi64 shift)
+{
+    return KL_IF_ZERO_F64(shift, d, p - scaled);
+}
 
 KL_INLINE kl_log_reduced kl_log_reduce(vf64 p, vf64 q, vf64 d)
 {
     const int64_t one = (int64_t)1 << 52; /* a binade, in bits */
     kl_log_reduced r;
-    vi64 delta = (vi64)p - (vi64)q;
-    vi64 shift = (delta + ((delta < 0) & (one - 1))) & ~(one - 1);
-    vf64 scaled = (vf64)((vi64)q + shift);
-    /* shift / 2^52 as a double: put it, made positive, into the mantissa of 2^52. */
-    vu64 e = ((vu64)shift + ((uint64_t)2048 << 52)) >> 52;
-    r.e = (vf64)(e | 0x4330000000000000u) - (4503599627370496.0 + 2048.0);
-    r.v = kl_select(shift == 0, d, p - scaled) / (p + scaled);
+    r.shift = ((vi64)p - (vi64)q + one / 32 * 15) & -one;
+    vf64 scaled = kl_scaled(q, r.shift);
+    r.v = kl_close_difference(p, scaled, d, r.shift) / (p + scaled);
     return r;
+}
+
+/* e * factor, e being that of a shift. */
+KL_INLINE vf64 kl_times_exponent(vi64 shift, double factor)
+{
+#ifdef KL_CONVERT_F64
+    return KL_CONVERT_F64(shift) * (factor * 0x1p-52);
+#else
+    vu64 biased = ((vu64)shift + ((uint64_t)2048 << 52)) >> 52; /* into the mantissa of 2^52 */
+    return ((vf64)(biased | 0x4330000000000000u) - (4503599627370496.0 + 2048.0)) * factor;
+#endif
 }
 
 KL_INLINE vf64 kl_log_value(kl_log_reduced r)
 {
-    vf64 v2 = r.v + r.v;
-    return KL_FMA_F64(r.e, kl_set_f64(KL_LN2), KL_FMA_F64(v2, kl_atanh_tail(r.v), v2));
+    vf64 w = r.v * r.v, small = KL_FMA_F64(r.v, w * kl_atanh_series(w), r.v + r.v);
+    return kl_times_exponent(r.shift, KL_LN2) + small;
 }

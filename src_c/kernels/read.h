@@ -1,7 +1,7 @@
 /* Reading a row: any storage, any stride, prior added, as contiguous doubles.
  *
- * Contract: scratch holds n_cols doubles and does not overlap the matrix. A contiguous float64 row
- * without prior is returned in place. Widening to float64 is exact for every storage but 64-bit
+ * Contract: scratch holds n_cols doubles and does not overlap the matrix. Contiguous float64 rows
+ * without prior are returned in place. Widening to float64 is exact for every storage but 64-bit
  * integers above 2^53, which round to nearest.
  */
 
@@ -72,17 +72,24 @@ static void kl_scatter(const kl_rows *rows, int64_t i, double *out)
     for (int64_t t = rows->indptr[i]; t < rows->indptr[i + 1]; t++) out[rows->indices[t]] = values[t];
 }
 
+/* Whether rows can be used where they lie. */
+KL_INLINE int kl_in_place(const kl_rows *rows)
+{
+    return rows->storage == KL_FLOAT64 && (rows->col_stride == 8 || rows->n_cols == 1) && !rows->prior && !rows->take_log
+        && !rows->indptr && (((uintptr_t)rows->data | (uint64_t)rows->row_stride) & 7) == 0;
+}
+
+KL_INLINE const double *kl_placed(const kl_rows *rows, int64_t i)
+{
+    return (const double *)(rows->data + (rows->index ? rows->index[i] : i) * rows->row_stride);
+}
+
 static const double *kl_read(const kl_rows *rows, int64_t i, double *scratch)
 {
     const int64_t K = rows->n_cols, at = rows->index ? rows->index[i] : i;
+    if (kl_in_place(rows)) return kl_placed(rows, i);
     if (rows->indptr) kl_scatter(rows, at, scratch);
-    else {
-        const char *data = rows->data + at * rows->row_stride;
-        int in_place = rows->storage == KL_FLOAT64 && (rows->col_stride == 8 || K == 1)
-                    && ((uintptr_t)data & 7) == 0;
-        if (in_place && !rows->prior && !rows->take_log) return (const double *)data;
-        kl_widen(rows->storage, data, rows->col_stride, K, scratch);
-    }
+    else kl_widen(rows->storage, rows->data + at * rows->row_stride, rows->col_stride, K, scratch);
     if (rows->prior) {
         double weight = rows->prior_weight;
         if (rows->weight_by_sum) weight *= kl_row_sum(scratch, K, NULL);

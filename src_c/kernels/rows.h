@@ -12,17 +12,10 @@ static kl_row_status kl_scan_row(int32_t domain, const double *row, int64_t K, d
 }
 
 /* Rows are summed a group ahead of their comparison, so that the processor finds independent work while
- * the last steps of one row, all latency, finish. The group stays in the first-level cache. */
+ * the last steps of one row, all latency, finish. The group stays in the first-level cache. (The processor fetches
+ * rows ahead by itself: asking for those of the next group gained nothing.) */
 #define KL_IN_FLIGHT 8
 KL_INLINE int64_t kl_rows_in_flight(int64_t K) { return K <= 256 ? KL_IN_FLIGHT : 1; }
-
-/* Ask for a row of the next group; only worth it, and only known to be right, for dense rows. */
-KL_INLINE void kl_prefetch(const kl_rows *rows, int64_t i)
-{
-    if (rows->indptr || rows->index || rows->n_cols > 256) return;
-    const char *data = rows->data + i * rows->row_stride;
-    for (int64_t byte = 0; byte < rows->n_cols * rows->col_stride; byte += 64) __builtin_prefetch(data + byte);
-}
 
 static void kl_refuse(kl_stats *stats, kl_row_status status, int64_t row, double value)
 {
@@ -63,7 +56,7 @@ static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t beg
         frexp(mass, &exponent);
         const vf64 half = kl_set_f64(probs ? ldexp(1, -exponent / 2) : 1);
         const vf64 weight = kl_set_f64(1 / (probs ? mass * half[0] : norms[i].b));
-        const vf64 max = kl_set_f64(norms[i].a);
+        const kl_softmax_base base = kl_softmax_base_of(probs ? 0 : norms[i].a);
         double buffer[KL_LANES], out[KL_LANES];
         for (int64_t k = 0; k < K; k += KL_LANES) {
             int whole = k + KL_LANES <= K;
@@ -72,7 +65,7 @@ static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t beg
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
                 vf64 v = kl_load_f64(x + j * KL_W64), s = kl_load_f64(out + j * KL_W64);
                 vi64 empty = probs ? v == 0 : v < -0x1.fffffffffffffp1023;
-                if (!probs) v = kl_softmax_weight(v, max);
+                if (!probs) v = kl_softmax_weight(v, base);
                 v = kl_select(empty, (vf64){0}, v * half * weight + KL_LEAST_MASS);
                 kl_store_f64(out + j * KL_W64, s + v);
             }
@@ -81,45 +74,59 @@ static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t beg
     }
 }
 
+/* Rows [first, first + n), at most KL_IN_FLIGHT, read and checked. */
+KL_INLINE int kl_read_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, int64_t n, const double *tolerances,
+                            kl_row_pair *pairs, int32_t *zeros, double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols;
+    const int p_in_place = kl_in_place(P), q_in_place = kl_in_place(Q);
+    for (int64_t r = 0; r < n; r++) {
+        double *own = scratch + 4 * r * K; /* two rows as doubles, and their weights */
+        kl_row_pair *x = pairs + r;
+        x->p = p_in_place ? kl_placed(P, first + r) : kl_read(P, first + r, own);
+        x->q = q_in_place ? kl_placed(Q, first + r) : kl_read(Q, first + r, own + K);
+        kl_row_status status = kl_scan_row(P->domain, x->p, K, tolerances[0], &x->np, zeros, own + 2 * K);
+        if (status != KL_ROW_OK) {
+            kl_refuse(stats, status, first + r, x->np.a);
+            return 0;
+        }
+        status = kl_scan_row(P->domain, x->q, K, tolerances[1], &x->nq, zeros, own + 3 * K);
+        if (status != KL_ROW_OK) {
+            kl_refuse(stats, status + KL_ROW_OF_Q, first + r, x->nq.a);
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
                        double tolerance_p, double tolerance_q, double *out, double *scratch, kl_stats *stats)
 {
     const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
     const int32_t probs = P->domain == KL_PROBS, logits = P->domain == KL_LOGITS;
-    int32_t zeros = 0;
+    const double tolerances[2] = {tolerance_p, tolerance_q};
+    kl_row_pair pairs[KL_IN_FLIGHT];
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t first = begin; first < end; first += group) {
         const int64_t n = end - first < group ? end - first : group;
-        const double *p[KL_IN_FLIGHT], *q[KL_IN_FLIGHT];
-        kl_norm np[KL_IN_FLIGHT], nq[KL_IN_FLIGHT];
-        for (int64_t r = 0; r < n; r++) {
-            double *own = scratch + 4 * r * K; /* two rows as doubles, and their weights */
-            p[r] = kl_read(P, first + r, own);
-            q[r] = kl_read(Q, first + r, own + K);
-            kl_row_status status = kl_scan_row(P->domain, p[r], K, tolerance_p, np + r, &zeros, own + 2 * K);
-            if (status != KL_ROW_OK) {
-                kl_refuse(stats, status, first + r, np[r].a);
-                return;
+        int32_t masked = 0; /* one of these rows */
+        if (!kl_read_pairs(P, Q, first, n, tolerances, pairs, &masked, scratch, stats)) return;
+        if (f->kind == KL_KL && f->finish == KL_LINEAR && probs) {
+            kl_direct_probs(pairs, n, K, out + first);
+            for (int64_t r = 0; r < n; r++) out[first + r] *= f->factor;
+        } else
+            for (int64_t r = 0; r < n; r++) {
+                const kl_row_pair *x = pairs + r;
+                const double *weights = scratch + (4 * r + 2) * K;
+                const kl_logit_rows rows = {x->p, x->q, weights, weights + K};
+                if (f->kind == KL_KL && logits && !masked)
+                    out[first + r] = f->factor * kl_direct_logits_with(&rows, x->np, x->nq, K);
+                else out[first + r] = kl_value(f, P->domain, x->p, x->np, x->q, x->nq, K);
             }
-            status = kl_scan_row(P->domain, q[r], K, tolerance_q, nq + r, &zeros, own + 3 * K);
-            if (status != KL_ROW_OK) {
-                kl_refuse(stats, status + KL_ROW_OF_Q, first + r, nq[r].a);
-                return;
-            }
-        }
-        for (int64_t r = 0; r < n; r++) {
-            if (first + group + r < end) {
-                kl_prefetch(P, first + group + r);
-                kl_prefetch(Q, first + group + r);
-            }
-            const double *weights = scratch + (4 * r + 2) * K;
-            if (f->kind == KL_KL && logits)
-                out[first + r] = f->factor * kl_direct_logits_with(p[r], np[r], weights, q[r], nq[r], weights + K, K);
-            else out[first + r] = kl_value(f, P->domain, p[r], np[r], q[r], nq[r], K);
-        }
         if (!f->adds_entropy) continue;
         for (int64_t r = 0; r < n; r++) {
-            const double h = probs ? kl_entropy_probs(p[r], np[r], K) : kl_entropy_logits(p[r], np[r], K);
+            const kl_row_pair *x = pairs + r;
+            const double h = probs ? kl_entropy_probs(x->p, x->np, K) : kl_entropy_logits(x->p, x->np, K);
             out[first + r] += f->factor * h;
         }
     }

@@ -1,6 +1,23 @@
 /* The sum of a row, to about one unit in the last place for any length, and its least entry. */
 
-static double kl_row_sum(const double *x, int64_t K, double *least)
+typedef int64_t kl_pair_i64 __attribute__((vector_size(16)));
+
+KL_INLINE kl_pair_f64 kl_pair_least(kl_pair_f64 a, kl_pair_f64 b)
+{
+    kl_pair_i64 first = a < b;
+    return (kl_pair_f64)((first & (kl_pair_i64)a) | (~first & (kl_pair_i64)b));
+}
+
+/* Of no NaN. */
+KL_INLINE double kl_lanes_least(const kl_lanes *x)
+{
+    kl_pair_f64 t[4], p;
+    memcpy(t, x, sizeof t);
+    p = kl_pair_least(kl_pair_least(t[0], t[2]), kl_pair_least(t[1], t[3]));
+    return p[0] < p[1] ? p[0] : p[1];
+}
+
+KL_INLINE double kl_row_sum(const double *x, int64_t K, double *least)
 {
     kl_sum total = kl_sum_zero();
     kl_lanes low = kl_lanes_zero();
@@ -13,7 +30,7 @@ static double kl_row_sum(const double *x, int64_t K, double *least)
         for (; k < end; k += KL_LANES)
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
                 vf64 v = kl_load_f64(x + k + j * KL_W64);
-                block.v[j] += v;
+                block.v[j] = KL_FMA_F64(v, kl_set_f64(1), block.v[j]); /* the minimum takes the adder */
                 low.v[j] = KL_MIN_F64(v, low.v[j]);
             }
         if (k == whole && K - k < KL_LANES && k < K && k - begin < KL_SUM_BLOCK) {
@@ -24,9 +41,7 @@ static double kl_row_sum(const double *x, int64_t K, double *least)
         else kl_sum_add(&total, &block);
     }
     if (least) {
-        double t[KL_LANES];
-        KL_UNROLL for (int j = 0; j < KL_NV; j++) kl_store_f64(t + j * KL_W64, low.v[j]);
-        for (int j = 0; j < KL_LANES; j++) min = t[j] < min ? t[j] : min;
+        min = kl_lanes_least(&low);
         for (int64_t k = whole; k < K; k++) min = x[k] < min ? x[k] : min;
         *least = min;
     }
@@ -35,7 +50,7 @@ static double kl_row_sum(const double *x, int64_t K, double *least)
 
 /* Checks a row of weights. A NaN or an infinity shows in the sum, a negative number in the least
  * entry (-0.0 counts as zero); only then is the row looked at again for the exact reason. */
-static kl_row_status kl_scan_probs(const double *x, int64_t K, double tolerance, kl_norm *norm,
+KL_INLINE kl_row_status kl_scan_probs(const double *x, int64_t K, double tolerance, kl_norm *norm,
                                    int32_t *zeros)
 {
     double least, sum = kl_row_sum(x, K, &least);

@@ -31,7 +31,7 @@ KL_INLINE kl_power_bin kl_power(vf64 p, vf64 q, vf64 g, vf64x2 log, double s, do
 /* g(p, m) for a mixture m; d = p - m. */
 KL_INLINE vf64 kl_g(vf64 p, vf64 m, vf64 d)
 {
-    return kl_select(p == 0, m, kl_term(p, d, kl_log_reduce(p, m, d)));
+    return kl_select(p == 0, m, kl_term(p, m, d, kl_log_reduce(p, m, d)));
 }
 
 /* One vector of terms of the bins at k. `kind`, and POWER's special numbers, are constants where this is inlined. */

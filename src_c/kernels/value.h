@@ -128,7 +128,10 @@ static double kl_value(const kl_divergence *f, int32_t domain, const double *p, 
                        kl_norm nq, int64_t K)
 {
     if (f->kind == KL_KL && domain != KL_MEASURE) {
-        const double sum = domain == KL_PROBS ? kl_direct_probs(p, np, q, nq, K) : kl_direct_logits(p, np, q, nq, K);
+        const kl_row_pair pair = {p, q, np, nq};
+        double sum;
+        if (domain == KL_PROBS) kl_direct_probs(&pair, 1, K, &sum);
+        else sum = kl_direct_logits(p, np, q, nq, K);
         return f->finish == KL_LINEAR ? f->factor * sum : kl_finished(f, sum);
     }
     return kl_general_value(f, domain, p, np, q, nq, K);

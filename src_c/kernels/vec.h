@@ -3,7 +3,8 @@
  * The ISA file defines before: KL_VECTOR_BYTES, KL_HAS_FMA, and KL_FMA_F64, KL_FMA_F32, KL_BITS_F64,
  * KL_BITS_F32 (sign bits of the lanes of a mask, as an integer), KL_SELECT_F64 (mask, yes, no), KL_IF_ZERO_F64,
  * KL_IF_ZERO_F32 (integers, floats where they are 0, floats elsewhere), KL_MIN_F64, KL_MIN_F32 (the second operand if
- * either is NaN). KL_CONVERT_F64 (int64 to double) may be missing.
+ * either is NaN). May be missing: KL_CONVERT_F64 (int64 to double), KL_IF_LESS_F64 (x < y ? a : b), KL_LOOKUP_F64 (the
+ * last three bits of each integer: an element of a table of eight doubles).
  *
  * Lanes. Sums over the bins of one row always run in KL_LANES interleaved partial sums, whatever the
  * width of the machine's vectors: a group of KL_NV vectors holds them. So every ISA adds the same
@@ -45,6 +46,18 @@ KL_INLINE void kl_store_f32(float *p, vf32 v) { *(vf32_unaligned *)p = v; }
 KL_INLINE vf64 kl_set_f64(double x) { return x - (vf64){0}; }
 KL_INLINE vf32 kl_set_f32(float x) { return x - (vf32){0}; }
 KL_INLINE vf64 kl_select(vi64 mask, vf64 yes, vf64 no) { return KL_SELECT_F64(mask, yes, no); }
+#ifndef KL_IF_LESS_F64
+#define KL_IF_LESS_F64(x, y, a, b) KL_SELECT_F64((x) < (y), a, b)
+#endif
+#ifndef KL_LOOKUP_F64
+KL_INLINE vf64 kl_lookup_f64(const double *table, vi64 index)
+{
+    vf64 r;
+    KL_UNROLL for (int i = 0; i < KL_W64; i++) r[i] = table[index[i] & 7];
+    return r;
+}
+#define KL_LOOKUP_F64(table, index) kl_lookup_f64(table, index)
+#endif
 KL_INLINE vf64 kl_abs(vf64 x) { return (vf64)((vi64)x & INT64_MAX); }
 
 /* a*b + c with one rounding where it matters (b*a close to -c): in hardware, or by splitting the

@@ -30,8 +30,10 @@ void make_center(const kl_kernels *k, const double *x, int64_t n, int64_t K, kl_
         c->row[i] = domain == KL_LOGITS ? log(c->probs[i]) : c->probs[i];
     }
     k->scan(&alone, 0, 1, -1, &c->c.norm, &zeros, scratch, &stats);
+    double weights = 0;
+    for (int64_t i = 0; i < K && domain == KL_LOGITS; i++) weights += c->probs[i] = exp(c->row[i] - c->c.norm.a);
     for (int64_t i = 0; i < K; i++) {
-        if (domain == KL_LOGITS) c->probs[i] = exp(c->row[i] - c->c.norm.a) / c->c.norm.b;
+        if (domain == KL_LOGITS) c->probs[i] /= weights;
         c->scale[i] = c->probs[i] > 0 ? 1 / sqrt(c->probs[i]) : 0;
         c->unscale[i] = c->probs[i] > 0 ? 1 / c->scale[i] : 0;
     }

@@ -162,6 +162,29 @@ static void test_refusals(const kl_kernels *k, double *x, int64_t K, double *scr
         }
 }
 
+/* The sum of weights is relative to 2^n near the largest, or for huge logits to the largest. */
+static void test_softmax(const kl_kernels *k, const double *x, int64_t K, double *scratch)
+{
+    const double shifts[] = {0, 0.25, -3, 690, -690, 1e4, -3e4, 4e4, -1e6, 1e12, -1e300};
+    double moved[MOST];
+    for (size_t t = 0; t < sizeof shifts / sizeof *shifts; t++) {
+        long double top = -INFINITY, weights = 0;
+        for (int64_t i = 0; i < K; i++) {
+            moved[i] = (i % 5 == 4 ? 60 : 1) * x[i] + shifts[t];
+            top = moved[i] > top ? moved[i] : top;
+        }
+        const long double high = 0x1.62e42feep-1L, low = 0x1.a39ef35793c7673p-33L; /* ln 2; n * high is exact */
+        const long double n = fabsl(top) > 0x1p15L ? 0 : rintl(top / (high + low));
+        const long double origin = fabsl(top) > 0x1p15L ? top : 0;
+        for (int64_t i = 0; i < K; i++) weights += expl(moved[i] - origin - n * high - n * low);
+        kl_norm norm;
+        int32_t zeros;
+        CHECK(scan_one(k, moved, K, KL_LOGITS, -1, &norm, &zeros, scratch) == KL_ROW_OK, "%s", k->name);
+        CHECK(norm.a == (double)top && close_to(norm.b, weights, 5e-16) && !zeros,
+              "%s: softmax of %ld bins near %g: %.17g, not %.17Lg", k->name, (long)K, shifts[t], norm.b, weights);
+    }
+}
+
 void test_scanning(const kl_kernels *k)
 {
     region data = region_new(8 * MOST), spare = region_new(8 * MOST);
@@ -169,9 +192,8 @@ void test_scanning(const kl_kernels *k)
         for (side s = AT_END; s <= AT_START; s++) {
             const int64_t K = lengths[l];
             double *x = place(data, (size_t)K * 8, s), *scratch = place(spare, (size_t)K * 8, s);
-            long double sum = 0, top = -INFINITY, weights = 0;
-            for (int64_t i = 0; i < K; i++) x[i] = uniform(0.5, 1), sum += x[i], top = x[i] > top ? x[i] : top;
-            for (int64_t i = 0; i < K; i++) weights += expl(x[i] - top);
+            long double sum = 0;
+            for (int64_t i = 0; i < K; i++) x[i] = uniform(0.5, 1), sum += x[i];
             kl_norm norm = {0, 0};
             int32_t zeros;
             CHECK(scan_one(k, x, K, KL_PROBS, -1, &norm, &zeros, scratch) == (K ? KL_ROW_OK : KL_ROW_EMPTY), "%s",
@@ -180,8 +202,7 @@ void test_scanning(const kl_kernels *k)
             CHECK(scan_one(k, x, K, KL_LOGITS, -1, &norm, &zeros, scratch) == (K ? KL_ROW_OK : KL_ROW_EMPTY), "%s",
                   k->name);
             if (!K) continue;
-            CHECK(norm.a == (double)top && close_to(norm.b, weights, 4e-16) && !zeros, "%s: softmax, %ld", k->name,
-                  (long)K);
+            test_softmax(k, x, K, scratch);
             CHECK(scan_one(k, x, K, KL_PROBS, (double)sum, &norm, &zeros, scratch) == KL_ROW_OK, "%s", k->name);
             const int tells = fabsl(sum - 1) > 1e-3L;
             CHECK(scan_one(k, x, K, KL_PROBS, 1e-3, &norm, &zeros, scratch) == (tells ? KL_ROW_SUM : KL_ROW_OK),
