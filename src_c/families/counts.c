@@ -13,6 +13,8 @@
  *
  * Chernoff's C, with S = 1 - (p^s q^t) - ((1 - p)^s (1 - q)^t), a sum of two terms >= 0: -log(1 - S) of a trial,
  * log(1 + S/(p^s q^t)) of Geometric, r log(1 + S/((1 - p)^s (1 - q)^t)) of NegativeBinomial; Poisson has one such term.
+ * Beyond order 1, where S < 0: log(1 + |S|) of a trial; Geometric and NegativeBinomial have r with 1 - p_r =
+ * (1 - p)^s (1 - q)^t in closed form, and inf where that is 1 or more.
  */
 #include "count_entropy.h"
 #include "scalar.h"
@@ -47,6 +49,29 @@ static blend trial_blend(double p, double q, double s, double t)
 
 static double minus_log(blend b) { return b.gap < 0.5 ? -log1p(-b.gap) : fmax(-log(b.yes + b.no), 0); }
 
+static double trial_beyond(double p, double q, double t)
+{
+    const double d = p - q, sum = kl_power_excess(d, p, q, t) + kl_power_excess(-d, 1 - p, 1 - q, t);
+    if (sum <= 0x1p1000) return log1p(sum);
+    return d > 0 ? log(p) - t * kl_log_ratio(d, p, q) : log1p(-p) - t * kl_log_ratio(-d, 1 - p, 1 - q);
+}
+
+static double trial_chernoff(double p, double q, double s, double t)
+{
+    return s > 1 ? trial_beyond(p, q, t) : minus_log(trial_blend(p, q, s, t));
+}
+
+/* -t KL(p||q) + KL(p||r) of Geometric, from p, 1 - p and d = p - q: the gap to r is
+ * p - r = (1 - p)((1 - p)^-t (1 - q)^t - 1). */
+static double geometric_beyond(double d, double p, double no_p, double q, double no_q, double t)
+{
+    if (d == 0) return 0;
+    const double x = -t * kl_log_ratio(-d, no_p, no_q), gap = no_p * expm1(x), r = p - gap;
+    if (!(r > 0)) return INFINITY;
+    const double known = kl_generalized(d, p, q) + kl_generalized(-d, no_p, no_q);
+    return (-t * known + (kl_generalized(gap, p, r) + kl_generalized(-gap, no_p, no_p * exp(x)))) / p;
+}
+
 /* A mean of probabilities, moved off 0 and 1. */
 static double inside(double sum, double n) { return sum > 0 && sum < n ? sum / n : (sum + 0.5) / (n + 1); }
 
@@ -62,7 +87,7 @@ static double bernoulli_direct1(const double *p, const double *q) { return trial
 static double bernoulli_entropy1(const double *t) { return trial_entropy(t[0]); }
 static double bernoulli_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return minus_log(trial_blend(p[0], q[0], s, t));
+    return trial_chernoff(p[0], q[0], s, t);
 }
 static void bernoulli_sum1(const double *t, const double *first, double *sums)
 {
@@ -118,7 +143,7 @@ static double binomial_direct1(const double *p, const double *q)
 
 static double binomial_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return p[0] == q[0] ? p[0] * minus_log(trial_blend(p[1], q[1], s, t)) : NAN;
+    return p[0] == q[0] ? p[0] * trial_chernoff(p[1], q[1], s, t) : NAN;
 }
 
 static double binomial_entropy1(const double *t) { return kl_binomial_entropy(t[0], t[1]); }
@@ -175,8 +200,24 @@ static double log_sigmoid_ratio(double a, double b)
     return t > 0 ? log1p(sigmoid(-a) * expm1(t)) : -log1p(sigmoid(-b) * expm1(-t));
 }
 
+/* An outcome's w (-t g(-L) + g(-t L)), g(x) = e^x - 1 - x, of probabilities w = sigmoid(a) and v, L = log(w/v). */
+static double outcome_beyond(double a, double w, double v, double L, double t)
+{
+    const double x = -t * L, known = fabs(L) <= 1 ? w * kl_exp_rest(-L) : v - w + w * L;
+    return -t * known + (fabs(x) <= 1 ? w * kl_exp_rest(x) : exp(x - softplus(-a)) - w - w * x);
+}
+
+static double bernoulli_logits_beyond(double a, double b, double t)
+{
+    const double L1 = log_sigmoid_ratio(a, b), L0 = log_sigmoid_ratio(-a, -b);
+    const double sum = outcome_beyond(a, sigmoid(a), sigmoid(b), L1, t) +
+                       outcome_beyond(-a, sigmoid(-a), sigmoid(-b), L0, t);
+    return sum <= 0x1p1000 ? log1p(sum) : a > b ? -t * L1 - softplus(-a) : -t * L0 - softplus(a);
+}
+
 static double bernoulli_logits_chernoff1(const double *p, const double *q, double s, double t)
 {
+    if (s > 1) return bernoulli_logits_beyond(p[0], q[0], t);
     const double yes = pow(sigmoid(p[0]), s) * pow(sigmoid(q[0]), t);
     const double no = pow(sigmoid(-p[0]), s) * pow(sigmoid(-q[0]), t);
     const double L1 = log_sigmoid_ratio(p[0], q[0]), L0 = log_sigmoid_ratio(-p[0], -q[0]);
@@ -236,6 +277,7 @@ static double geometric_direct1(const double *p, const double *q) { return trial
 static double geometric_entropy1(const double *t) { return trial_entropy(t[0]) / t[0]; }
 static double geometric_chernoff1(const double *p, const double *q, double s, double t)
 {
+    if (s > 1) return geometric_beyond(p[0] - q[0], p[0], 1 - p[0], q[0], 1 - q[0], t);
     const blend b = trial_blend(p[0], q[0], s, t);
     return log1p(b.gap / b.yes);
 }
@@ -285,8 +327,10 @@ static double negative_binomial_direct1(const double *p, const double *q)
 
 static double negative_binomial_chernoff1(const double *p, const double *q, double s, double t)
 {
+    if (p[0] != q[0]) return NAN;
+    if (s > 1) return p[0] * geometric_beyond(q[1] - p[1], 1 - p[1], p[1], 1 - q[1], q[1], t);
     const blend b = trial_blend(p[1], q[1], s, t);
-    return p[0] == q[0] ? p[0] * log1p(b.gap / b.no) : NAN;
+    return p[0] * log1p(b.gap / b.no);
 }
 
 static double negative_binomial_entropy1(const double *t) { return kl_negative_binomial_entropy(t[0], t[1]); }
@@ -334,7 +378,7 @@ static int32_t poisson_check1(const double *t, int *where)
 static double poisson_direct1(const double *p, const double *q) { return kl_generalized(p[0] - q[0], p[0], q[0]); }
 static double poisson_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return kl_power_gap(p[0] - q[0], p[0], q[0], s, t);
+    return s > 1 ? kl_power_excess(p[0] - q[0], p[0], q[0], t) : kl_power_gap(p[0] - q[0], p[0], q[0], s, t);
 }
 static double poisson_entropy1(const double *t) { return kl_poisson_entropy(t[0]); }
 static void poisson_sum1(const double *t, const double *first, double *sums)

@@ -140,8 +140,20 @@ static double part_of_r(double kappa, double delta, double kappa_r, double sine,
     return compare(delta, kappa, kappa_r, d).bregman + kappa * length * versine;
 }
 
+/* Beyond order 1, -t KL(p||q) + KL(p||r): the same r, where w may be below 0. */
+static double beyond_of(double p, double q, double v, double s, double t, double d)
+{
+    const double w = kl_beyond(p, q, t).high, gained = -2 * (s * p) * (t * q) * v, r = sqrt(w * w + gained);
+    const double along_p = w - t * q * v, across2 = (t * q) * (t * q) * v * (2 - v);
+    const double missed = along_p > 0 ? across2 / (r + along_p) : r - along_p; /* kappa_r (1 - cos), from p */
+    const double delta = w > 0 ? gained / (w + r) - t * (p - q) : r - p;
+    const double turn = p > 0 ? missed * moments_of(p, d).length : 0;
+    return -t * direct_of(p, q, v, d) + (compare(delta, r, p, d).bregman + turn);
+}
+
 static double chernoff_of(double p, double q, double v, double s, double t, double d)
 {
+    if (s > 1) return beyond_of(p, q, v, s, t, d);
     const double w = s * p + t * q, lost = 2 * (s * p) * (t * q) * v, r = sqrt(fmax(w * w - lost, 0));
     const double drop = w > 0 ? lost / (w + r) : 0, sine = r > 0 ? sqrt(v * fmax(2 - v, 0)) / r : 0;
     const double along_p = r > 0 ? (w - t * q * v) / r : 0, along_q = r > 0 ? (w - s * p * v) / r : 0;

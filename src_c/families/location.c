@@ -28,7 +28,7 @@ static double laplace_direct1(const double *p, const double *q)
 /* An exponential family where the location is common. */
 static double laplace_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return p[0] == q[0] ? kl_chernoff_rates(kl_log_ratio(q[1] - p[1], q[1], p[1]), s, t) : NAN;
+    return p[0] == q[0] ? kl_chernoff_rates(q[1], p[1], s, t) : NAN;
 }
 
 static double laplace_entropy1(const double *t) { return 1 + KL_LN2_F64 + log(t[1]); }
@@ -68,7 +68,7 @@ static double gumbel_direct1(const double *p, const double *q)
 /* With the scale b in common, e^(-x/b) is exponential, of rate e^(loc/b). */
 static double gumbel_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return p[1] == q[1] ? kl_chernoff_rates((p[0] - q[0]) / p[1], s, t) : NAN;
+    return p[1] == q[1] ? kl_chernoff_logs((p[0] - q[0]) / p[1], s, t) : NAN;
 }
 
 static double gumbel_entropy1(const double *t) { return log(t[1]) + KL_EULER_GAMMA + 1; }
@@ -103,6 +103,7 @@ static double uniform_direct1(const double *p, const double *q)
 /* s log(width_p/overlap) + t log(width_q/overlap). */
 static double uniform_chernoff1(const double *p, const double *q, double s, double t)
 {
+    if (s > 1) return -t * uniform_direct1(p, q);
     const double low = fmax(p[0], q[0]), high = fmin(p[1], q[1]), overlap = high - low;
     if (!(overlap > 0)) return INFINITY;
     return s * log1p(((low - p[0]) + (p[1] - high)) / overlap) + t * log1p(((low - q[0]) + (q[1] - high)) / overlap);
