@@ -8,6 +8,7 @@ import scipy.stats
 
 import klfast as kl
 from klfast import distributions as d
+from klfast import reference_families as reference
 from klfast.quadrature import kl_scipy
 
 
@@ -121,6 +122,33 @@ def test_relations_above_order_1(rng):
     values = np.array([kl.rowwise(P, Q, kl.Renyi(order)) for order in orders])
     assert (np.diff(values, axis=0) >= 0).all()
     np.testing.assert_allclose(values[[1, 3]], values[[2, 2]], rtol=1e-11)  # order 1 is KL
+
+
+ONE_DISTRIBUTION = {
+    "uniform on the circle": d.VonMises([0.5, -2.0, 0.5 + 2 * np.pi], 0.0),
+    "uniform angles": d.VonMises([[0.5, 1.0], [2.0, 1.0]], [[0.0, 3.0], [0.0, 3.0]], event_ndim=1),
+    "uniform on the sphere": d.VonMisesFisher(np.eye(3), 0.0),
+    "parallel directions": d.VonMisesFisher([[0.0, 1.0, 0.0], [0.0, 1.0 + 1e-7, 0.0], [0.0, 1.0 - 5e-7, 0.0]], 4.0),
+    "multiples": d.VonMisesFisher(np.outer([1.0, 1 + 2.0**-21, 1 - 2.0**-21], np.float32([0.6, 0, 0.8])), 1e9),
+    "signs of 0": d.Normal([0.0, -0.0], 1.0),
+}
+
+
+@pytest.mark.parametrize("divergence", ["kl", "jeffreys", "hellinger", "renyi:2"])
+@pytest.mark.parametrize("P", ONE_DISTRIBUTION.values(), ids=list(ONE_DISTRIBUTION))
+def test_other_parameters_of_one_distribution(P, divergence):
+    exact = row_by_row(P, divergence)
+    assert (exact == 0).all() and not np.signbit(exact).any()
+    np.testing.assert_array_equal(kl.pairwise(P, divergence=divergence), exact)
+    values, columns = kl.kneighbors(P, P, 2, divergence=divergence)
+    assert (values == 0).all() and (columns == [0, 1]).all()  # ties by index
+
+
+def test_angles_that_differ_by_a_turn():
+    """No float is 2 pi: these are near, not equal."""
+    P, Q = d.VonMises(1.0, 3.0), d.VonMises(1.0 + 2 * np.pi, 3.0)
+    expected = float(reference.kl("von_mises", P.parameters()[0], Q.parameters()[0]))
+    assert 0 < expected < 1e-30 and kl.rowwise(P, Q) == pytest.approx(expected, rel=1e-13)
 
 
 def test_errors(rng):

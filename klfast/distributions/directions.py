@@ -29,6 +29,13 @@ class VonMises(Family):
     def __init__(self, loc, concentration, *, event_ndim=0):
         super().__init__(event_ndim=event_ndim, loc=loc, concentration=concentration)
 
+    def parameters(self) -> np.ndarray:
+        """As of any family; the uniform distribution, whatever its loc, is one row."""
+        rows = super().parameters()
+        loc, concentration = np.split(rows, 2, axis=1)
+        loc[concentration == 0] = 0.0
+        return rows
+
 
 class VonMisesFisher(Family):
     r"""Von Mises-Fisher distributions of unit vectors in R^d, of density proportional to exp(kappa mu . x).
@@ -64,6 +71,8 @@ class VonMisesFisher(Family):
                                                                "concentration": concentration.shape})
 
     def parameters(self) -> np.ndarray:
+        """The uniform distribution, whatever its loc, is one row."""
         loc = np.broadcast_to(self.values["loc"], self.shape).reshape(self._count, -1)
         concentration = np.broadcast_to(self.values["concentration"], self.batch_shape).reshape(self._count, 1)
+        loc = np.where(concentration == 0, np.eye(1, loc.shape[1]), loc)
         return np.ascontiguousarray(np.concatenate([loc, concentration], axis=1))

@@ -320,20 +320,31 @@ static angle angle_of(const double *mu, const double *nu, int64_t d)
     return (angle){cosine > 0.5 ? across2 / mu2 / (1 + cosine) : 1 - cosine, factor, sqrt(mu2), sqrt(nu2)};
 }
 
+/* One distribution: both uniform, or of one concentration and of parallel vectors (whose norms are 1 to 1e-6 only). */
+static int fisher_same(const double *p, const double *q, int64_t K, double versine)
+{
+    int64_t top = 0;
+    if (p[K - 1] != q[K - 1] || (p[K - 1] > 0 && versine > 0x1p-80)) return 0;
+    for (int64_t i = 1; i < K - 1; i++) top = fabs(p[i]) > fabs(p[top]) ? i : top;
+    for (int64_t i = 0; i < K - 1 && p[K - 1] > 0; i++)
+        if (kl_determinant(p[i], q[top], p[top], q[i]) != 0) return 0;
+    return 1;
+}
+
 static double fisher_direct(const double *p, const double *q, int64_t K, double *scratch)
 {
-    const double kappa_p = p[K - 1], kappa_q = q[K - 1];
+    const double versine = angle_of(p, q, K - 1).versine;
     KL_UNUSED(scratch);
-    if (kappa_p == 0 && kappa_q == 0) return 0.0; /* uniform, whatever the direction */
-    return kl_settled(direct_of(kappa_p, kappa_q, angle_of(p, q, K - 1).versine, (double)(K - 1)), p, q, K);
+    if (fisher_same(p, q, K, versine)) return 0.0;
+    return kl_settled(direct_of(p[K - 1], q[K - 1], versine, (double)(K - 1)), p, q, K);
 }
 
 static double fisher_chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
 {
+    const double versine = angle_of(p, q, K - 1).versine;
     KL_UNUSED(scratch);
-    if (p[K - 1] == 0 && q[K - 1] == 0) return 0.0;
-    const double value = chernoff_of(p[K - 1], q[K - 1], angle_of(p, q, K - 1).versine, s, t, (double)(K - 1));
-    return kl_settled(value, p, q, K);
+    if (fisher_same(p, q, K, versine)) return 0.0;
+    return kl_settled(chernoff_of(p[K - 1], q[K - 1], versine, s, t, (double)(K - 1)), p, q, K);
 }
 
 /* log of the sphere's area - KL(p || uniform). */
