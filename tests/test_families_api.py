@@ -124,6 +124,28 @@ def test_relations_above_order_1(rng):
     np.testing.assert_allclose(values[[1, 3]], values[[2, 2]], rtol=1e-11)  # order 1 is KL
 
 
+@pytest.mark.parametrize("divergence", ["kl", "jeffreys", "renyi:0.3", "renyi:1.5"])
+@each_family
+def test_equal_rows_tie_by_index(P, divergence):
+    if isinstance(P, d.Cauchy) and divergence.startswith("renyi"):
+        return
+    picked = np.random.default_rng(3).integers(0, 25, 90)  # each row three or four times
+    rows = type(P)(**{name: x[picked] if x.shape[:1] == (70,) else x for name, x in P.values.items()})
+    copies = picked[:, None] == picked[None]
+    assert copies.sum() > 4 * 90
+    exact = row_by_row(rows, divergence)
+    np.testing.assert_array_equal(exact == 0, copies)
+    np.testing.assert_array_equal(kl.pairwise(rows, rows, divergence) == 0, copies)
+    order = np.lexsort((np.broadcast_to(np.arange(90), exact.shape), exact), axis=1)[:, :8]
+    values, columns = kl.kneighbors(rows, rows, 8, divergence=divergence)
+    np.testing.assert_array_equal(columns, order)
+    np.testing.assert_array_equal(values, np.take_along_axis(exact, order, 1))
+    others = np.where(np.eye(90, dtype=bool), np.nan, exact)
+    values, columns = kl.nearest(rows, divergence=divergence)
+    np.testing.assert_array_equal(columns, np.nanargmin(others, axis=1))
+    np.testing.assert_array_equal(values, np.nanmin(others, axis=1))
+
+
 ONE_DISTRIBUTION = {
     "uniform on the circle": d.VonMises([0.5, -2.0, 0.5 + 2 * np.pi], 0.0),
     "uniform angles": d.VonMises([[0.5, 1.0], [2.0, 1.0]], [[0.0, 3.0], [0.0, 3.0]], event_ndim=1),
