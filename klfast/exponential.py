@@ -102,8 +102,8 @@ def concentration_of(length, d):
 
 
 def wishart_df(gap, d):
-    """n with d log(n/2) - sum_k digamma((n - k)/2) = gap > 0, k = 0 ... d - 1: Newton's method in 1/(n - d + 1), where the
-    function is nearly linear (between 2/(n - d + 1) and d (d + 1)/2n)."""
+    """n with d log(n/2) - sum_k digamma((n - k)/2) = gap > 0, k = 0 ... d - 1: Newton's method in 1/(n - d + 1), where
+    the function is nearly linear (between 2/(n - d + 1) and d (d + 1)/2n)."""
     k = np.arange(d)
     gap = np.asarray(gap, np.float64)
 

@@ -50,8 +50,8 @@ def fit(family, X, *, axis: int = 0, weights=None, **known):
 
     References
     ----------
-    Copas, *On the unimodality of the likelihood for the Cauchy distribution*, Biometrika 62 (1975); Kent, Tyler & Vardi,
-    *A curious likelihood identity for the multivariate t-distribution*, Commun. Stat. Simul. 23 (1994).
+    Copas, *On the unimodality of the likelihood for the Cauchy distribution*, Biometrika 62 (1975); Kent, Tyler &
+    Vardi, *A curious likelihood identity for the multivariate t-distribution*, Commun. Stat. Simul. 23 (1994).
     """
     cls = family_class(family)
     X = np.moveaxis(np.asarray(X, np.float64), axis, 0)

@@ -6,7 +6,7 @@ Values are mpmath numbers with at least 40 correct digits (mpmath is needed, and
     kl(family, p, q)                the closed form
     kl_again(family, p, q)          a second formula: the Bregman divergence of the log-partition function with
                                     numerical derivatives, or a numerical integral (then fewer digits)
-    chernoff(family, p, q, s)       log of the integral of p^s q^(1-s), its absolute value, by the log-partition function
+    chernoff(family, p, q, s)       |log of the integral of p^s q^(1-s)| by the log-partition function
     entropy(family, p)              the closed form
 """
 
@@ -77,7 +77,8 @@ FAMILIES: dict[str, Family] = {
     "von_mises": Family(2, more.kl_von_mises, more.h_von_mises, more.eta_von_mises, more.A_von_mises_fisher),
     "von_mises_fisher": Family(0, more.kl_von_mises_fisher, more.h_von_mises_fisher, more.eta_von_mises_fisher,
                                more.A_von_mises_fisher),
-    "wishart": Family(0, forms.kl_wishart, forms.h_wishart, forms.eta_wishart, forms.A_wishart, space=forms.space_wishart),
+    "wishart": Family(0, forms.kl_wishart, forms.h_wishart, forms.eta_wishart, forms.A_wishart,
+                      space=forms.space_wishart),
     "pareto": Family(2, more.kl_pareto, more.h_pareto, lambda mp, t: [-t[1]], forms.A_log, 0,
                      more.log_pareto, more.beyond, forms.last_negative),
     "weibull": Family(2, more.kl_weibull, more.h_weibull, lambda mp, t: [-t[0] ** -t[1]], forms.A_log, 1,
@@ -104,7 +105,7 @@ def kl_again(family: str, p, q):
 
 
 def chernoff(family: str, p, q, s: float):
-    """``|log of the integral of p^s q^(1-s)|``, 0 < s not 1, of exponential families and of Gumbel laws of one scale."""
+    """``|log of the integral of p^s q^(1-s)|``, 0 < s not 1, of exponential families and Gumbel laws of one scale."""
     return _kl_rows(family, p, q, lambda f: _log_integral(f, s))
 
 

@@ -2,8 +2,8 @@
  * relatives are made of. With r the member of natural parameters s eta_p + t eta_q, by the three-point identity
  *     0 < s < 1, r between p and q:    C = s KL(r||p) + t KL(r||q),
  *     s > 1, r beyond p as seen from q: C = -t KL(p||q) + KL(p||r), and inf where there is no such member,
- * which most families write in terms of differences of p and q, without r. s and t beyond 1: only t is used where both
- * would have to add up to 1 exactly.
+ * which most families write in terms of differences of p and q, without r. (s > 1: r comes from t alone, because s + t
+ * may be off 1 by a rounding.)
  */
 #ifndef KL_CHERNOFF_H
 #define KL_CHERNOFF_H
@@ -82,8 +82,8 @@ static inline double kl_power_gap(double d, double a, double b, double s, double
     return fabs(L) <= 600 ? product * kl_power_rest(L, s, t) : fmax(s * a + t * b - product, 0);
 }
 
-/* a^s b^t - s a - t b >= 0, s > 1: -t g(a, b) + a (e^x - 1 - x), x = -t log(a/b), g as in kl_generalized. Where e^x would
- * magnify the rounding of x, it is a power of a/b, with the quotient's rounding put back. */
+/* a^s b^t - s a - t b >= 0, s > 1: -t g(a, b) + a (e^x - 1 - x), x = -t log(a/b), g that of kl_generalized. Where e^x
+ * would magnify the rounding of x, it is a power of a/b, with the quotient's rounding put back. */
 static inline double kl_power_excess(double d, double a, double b, double t)
 {
     const double known = -t * kl_generalized(d, a, b);

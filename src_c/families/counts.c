@@ -10,14 +10,10 @@
  * features. Binomial rows with more trials than q's have mass outside q's support. With fewer, and for
  * NegativeBinomial rows with different r, there is no closed form: `direct` gives NaN, and callers must ask for
  * equal counts.
- *
- * Chernoff's C, with S = 1 - (p^s q^t) - ((1 - p)^s (1 - q)^t), a sum of two terms >= 0: -log(1 - S) of a trial,
- * log(1 + S/(p^s q^t)) of Geometric, r log(1 + S/((1 - p)^s (1 - q)^t)) of NegativeBinomial; Poisson has one such term.
- * Beyond order 1, where S < 0: log(1 + |S|) of a trial; Geometric and NegativeBinomial have r with 1 - p_r =
- * (1 - p)^s (1 - q)^t in closed form, and inf where that is 1 or more.
  */
 #include "count_entropy.h"
 #include "scalar.h"
+#include "trial_chernoff.h"
 
 static int32_t check_probability(double p)
 {
@@ -39,39 +35,6 @@ static double trial_entropy(double p)
     return (p > 0 ? -p * log(p) : 0) - (p < 1 ? (1 - p) * log1p(-p) : 0);
 }
 
-typedef struct { double gap, yes, no; } blend; /* S, and the two products */
-
-static blend trial_blend(double p, double q, double s, double t)
-{
-    const double d = p - q, gap = kl_power_gap(d, p, q, s, t) + kl_power_gap(-d, 1 - p, 1 - q, s, t);
-    return (blend){gap, pow(p, s) * pow(q, t), pow(1 - p, s) * pow(1 - q, t)};
-}
-
-static double minus_log(blend b) { return b.gap < 0.5 ? -log1p(-b.gap) : fmax(-log(b.yes + b.no), 0); }
-
-static double trial_beyond(double p, double q, double t)
-{
-    const double d = p - q, sum = kl_power_excess(d, p, q, t) + kl_power_excess(-d, 1 - p, 1 - q, t);
-    if (sum <= 0x1p1000) return log1p(sum);
-    return d > 0 ? log(p) - t * kl_log_ratio(d, p, q) : log1p(-p) - t * kl_log_ratio(-d, 1 - p, 1 - q);
-}
-
-static double trial_chernoff(double p, double q, double s, double t)
-{
-    return s > 1 ? trial_beyond(p, q, t) : minus_log(trial_blend(p, q, s, t));
-}
-
-/* -t KL(p||q) + KL(p||r) of Geometric, from p, 1 - p and d = p - q: the gap to r is
- * p - r = (1 - p)((1 - p)^-t (1 - q)^t - 1). */
-static double geometric_beyond(double d, double p, double no_p, double q, double no_q, double t)
-{
-    if (d == 0) return 0;
-    const double x = -t * kl_log_ratio(-d, no_p, no_q), gap = no_p * expm1(x), r = p - gap;
-    if (!(r > 0)) return INFINITY;
-    const double known = kl_generalized(d, p, q) + kl_generalized(-d, no_p, no_q);
-    return (-t * known + (kl_generalized(gap, p, r) + kl_generalized(-gap, no_p, no_p * exp(x)))) / p;
-}
-
 /* A mean of probabilities, moved off 0 and 1. */
 static double inside(double sum, double n) { return sum > 0 && sum < n ? sum / n : (sum + 0.5) / (n + 1); }
 
@@ -87,7 +50,7 @@ static double bernoulli_direct1(const double *p, const double *q) { return trial
 static double bernoulli_entropy1(const double *t) { return trial_entropy(t[0]); }
 static double bernoulli_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return trial_chernoff(p[0], q[0], s, t);
+    return kl_trial_chernoff(p[0], q[0], s, t);
 }
 static void bernoulli_sum1(const double *t, const double *first, double *sums)
 {
@@ -143,7 +106,7 @@ static double binomial_direct1(const double *p, const double *q)
 
 static double binomial_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return p[0] == q[0] ? p[0] * trial_chernoff(p[1], q[1], s, t) : NAN;
+    return p[0] == q[0] ? p[0] * kl_trial_chernoff(p[1], q[1], s, t) : NAN;
 }
 
 static double binomial_entropy1(const double *t) { return kl_binomial_entropy(t[0], t[1]); }
@@ -223,7 +186,7 @@ static double bernoulli_logits_chernoff1(const double *p, const double *q, doubl
     const double L1 = log_sigmoid_ratio(p[0], q[0]), L0 = log_sigmoid_ratio(-p[0], -q[0]);
     const int wide = fabs(L1) > 600 || fabs(L0) > 600;
     if (wide) return -log(yes + no) <= DBL_MAX ? fmax(-log(yes + no), 0) : fmin(-s * L1, t * L0);
-    return minus_log((blend){yes * kl_power_rest(L1, s, t) + no * kl_power_rest(L0, s, t), yes, no});
+    return kl_blend_minus_log((kl_blend){yes * kl_power_rest(L1, s, t) + no * kl_power_rest(L0, s, t), yes, no});
 }
 
 static double bernoulli_logits_entropy1(const double *t)
@@ -277,8 +240,8 @@ static double geometric_direct1(const double *p, const double *q) { return trial
 static double geometric_entropy1(const double *t) { return trial_entropy(t[0]) / t[0]; }
 static double geometric_chernoff1(const double *p, const double *q, double s, double t)
 {
-    if (s > 1) return geometric_beyond(p[0] - q[0], p[0], 1 - p[0], q[0], 1 - q[0], t);
-    const blend b = trial_blend(p[0], q[0], s, t);
+    if (s > 1) return kl_geometric_beyond(p[0] - q[0], p[0], 1 - p[0], q[0], 1 - q[0], t);
+    const kl_blend b = kl_trial_blend(p[0], q[0], s, t);
     return log1p(b.gap / b.yes);
 }
 static void geometric_sum1(const double *t, const double *first, double *sums)
@@ -328,8 +291,8 @@ static double negative_binomial_direct1(const double *p, const double *q)
 static double negative_binomial_chernoff1(const double *p, const double *q, double s, double t)
 {
     if (p[0] != q[0]) return NAN;
-    if (s > 1) return p[0] * geometric_beyond(q[1] - p[1], 1 - p[1], p[1], 1 - q[1], q[1], t);
-    const blend b = trial_blend(p[1], q[1], s, t);
+    if (s > 1) return p[0] * kl_geometric_beyond(q[1] - p[1], 1 - p[1], p[1], 1 - q[1], q[1], t);
+    const kl_blend b = kl_trial_blend(p[1], q[1], s, t);
     return p[0] * log1p(b.gap / b.no);
 }
 
