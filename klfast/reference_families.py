@@ -39,6 +39,7 @@ class Family:
     common: int | None = None          # number of the parameter that must agree for `natural` to hold
     log_density: Callable | None = None
     support: Callable | None = None    # (mp, p, q): points between which both densities are smooth
+    log_integral: Callable | None = None  # (mp, p, q, s): of p^s q^(1-s), where `natural` does not hold
     space: Callable = forms.everywhere
 
 
@@ -80,11 +81,11 @@ FAMILIES: dict[str, Family] = {
     "wishart": Family(0, forms.kl_wishart, forms.h_wishart, forms.eta_wishart, forms.A_wishart,
                       space=forms.space_wishart),
     "pareto": Family(2, more.kl_pareto, more.h_pareto, lambda mp, t: [-t[1]], forms.A_log, 0,
-                     more.log_pareto, more.beyond, forms.last_negative),
+                     more.log_pareto, more.beyond, None, forms.last_negative),
     "weibull": Family(2, more.kl_weibull, more.h_weibull, lambda mp, t: [-t[0] ** -t[1]], forms.A_log, 1,
-                      more.log_weibull, more.positive, forms.last_negative),
+                      more.log_weibull, more.positive, None, forms.last_negative),
     "laplace": Family(2, more.kl_laplace, more.h_laplace, lambda mp, t: [-1 / t[1]], forms.A_log, 0,
-                      more.log_laplace, more.around, forms.last_negative),
+                      more.log_laplace, more.around, more.log_integral_laplace, forms.last_negative),
     "gumbel": Family(2, more.kl_gumbel, more.h_gumbel, log_density=more.log_gumbel, support=more.above),
     "cauchy": Family(2, more.kl_cauchy, more.h_cauchy, log_density=more.log_cauchy, support=more.around),
     "uniform": Family(2, more.kl_uniform, more.h_uniform, log_density=more.log_uniform,
@@ -105,7 +106,7 @@ def kl_again(family: str, p, q):
 
 
 def chernoff(family: str, p, q, s: float):
-    """``|log of the integral of p^s q^(1-s)|``, 0 < s not 1, of exponential families and Gumbel laws of one scale."""
+    """``|log of the integral of p^s q^(1-s)|``, 0 < s not 1, of exponential families, Laplace, Gumbel of one scale."""
     return _kl_rows(family, p, q, lambda f: _log_integral(f, s))
 
 
@@ -196,6 +197,8 @@ def _log_integral(family: Family, s: float):
 
     def formula(mp, p, q):
         S, f = mp.mpf(s), family
+        if f.log_integral is not None:
+            return abs(f.log_integral(mp, p, q, S))
         if f.natural is None:  # Gumbel: e^(-x/b) is exponential, of rate e^(loc/b)
             f = FAMILIES["exponential"]
             p, q = ([mp.exp(t[0] / t[1])] for t in (p, q))

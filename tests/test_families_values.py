@@ -49,7 +49,7 @@ def draw(cls, rng, n):
 
     parameters = {
         d.Normal: lambda: (rng.normal(size=n), around(2.0)), d.LogNormal: lambda: (rng.normal(size=n), around(0.5)),
-        d.Laplace: lambda: (0.7, around(2.0)), d.Gumbel: lambda: (around(0.3), 1.5),
+        d.Laplace: lambda: (rng.normal(size=n), around(2.0)), d.Gumbel: lambda: (around(0.3), 1.5),
         d.Cauchy: lambda: (rng.normal(size=n), around(2.0)),
         d.Uniform: lambda: (np.sort(rng.uniform(size=n))[::-1], 2 + np.sort(rng.uniform(size=n))),
         d.VonMises: lambda: (rng.uniform(-3, 3, n), around(2.0)), d.Gamma: lambda: (around(2.5), around(1.5)),

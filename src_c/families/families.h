@@ -84,8 +84,7 @@ typedef struct {
 
     /* |log(integral of p^s q^t)|, t = 1 - s, s > 0 and not 1: +0.0 iff equal, never negative; s < 1: inf for disjoint
      * supports, s > 1: inf where the integral is; or NULL. NaN where a parameter differs that must be common (counts of
-     * Binomial and NegativeBinomial, the location of Laplace, the shape of Weibull, the scale of Gumbel): callers ask
-     * for equal ones. */
+     * Binomial and NegativeBinomial, the shape of Weibull, the scale of Gumbel): callers ask for equal ones. */
     double (*chernoff)(const double *p, const double *q, double s, double t, int64_t K, double *scratch);
 } kl_family;
 

@@ -25,10 +25,22 @@ static double laplace_direct1(const double *p, const double *q)
     return gap > 0 ? kl_or_infinite(scales + shift) : scales;
 }
 
-/* An exponential family where the location is common. */
+/* Where the location is common, an exponential family. Else, with a = s |m_p - m_q|/b_p and b = t |m_p - m_q|/b_q, the
+ * integral is K = (b e^-a - a e^-b)/(b - a) times as large (Gil, Alajaji & Linder, Inf. Sci. 249, 2013):
+ *     -log K = psi(1 + a) + log(1 + a (1 - E)/(1 + a E)),  E = (1 - e^(a - b))/(b - a),          0 < a <= b,
+ *      log K = log(1 + (g(-a)(-b) + g(-b) a)/(a - b)),     g(x) = e^x - 1 - x,                   b < 0 < a. */
+static double laplace_shift(double a, double b)
+{
+    if (b < 0) return b < -600 ? -b + log(a / (a - b)) : log1p((-b * kl_exp_rest(-a) + a * kl_exp_rest(-b)) / (a - b));
+    const double low = a < b ? a : b, d = fabs(a - b), psi = kl_is_near(low) ? kl_psi_near(low) : low - log1p(low);
+    if (d == 0) return psi;
+    return psi + log1p(low * (kl_exp_rest(-d) / d) / (1 - low * (expm1(-d) / d)));
+}
+
 static double laplace_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return p[0] == q[0] ? kl_chernoff_rates(q[1], p[1], s, t) : NAN;
+    const double scales = kl_chernoff_rates(q[1], p[1], s, t), gap = fabs(p[0] - q[0]);
+    return gap > 0 && scales < INFINITY ? scales + laplace_shift(s * (gap / p[1]), t * (gap / q[1])) : scales;
 }
 
 static double laplace_entropy1(const double *t) { return 1 + KL_LN2_F64 + log(t[1]); }
