@@ -272,6 +272,41 @@ def test_orders_above_1_at_the_edge(families, name):
         assert found == np.inf if rest < 0 else abs(found - expected) <= 1e-14 * expected, (rest, found, expected)
 
 
+@pytest.mark.parametrize("s", [0.3, 0.999, 1.5, 2.0])
+def test_powers_of_concentrated_rows(families, s, rng):
+    """Of one mean, or of large parameters, a divergence is small beside what a rounding of parameters changes."""
+    for size in (5.0, 1e5, 1e9):
+        for eps in (1e-2, 1e-5, 1e-8):
+            p = np.array(row("wishart", rng, 1.0))
+            p[0], ratio = size, 1 + eps * rng.uniform(0.5, 1)
+            q = np.array([size * ratio, *(p[1:] / np.sqrt(ratio))])
+            a = size * rng.uniform(0.5, 2, 5)
+            for name, left, right in (("wishart", p, q), ("dirichlet", a, a * (1 + eps * rng.uniform(-1, 1, 5)))):
+                expected = reference.chernoff(name, left, right, s)
+                assert abs(families[name].chernoff(left, right, s) - expected) <= RTOL * expected, (name, size, eps)
+
+
+@pytest.mark.parametrize("size", [0.5, 4, 20, 290])
+@pytest.mark.parametrize("name", POWERS)
+def test_powers_whatever_the_parameters(families, name, size, rng):
+    """Never negative, never NaN, 0 only for equal rows; Renyi's divergences of orders above 1 are KL or more."""
+    family = families[name]
+    if name in ("multivariate_normal", "wishart") and size > 4:
+        return  # their factors are computed from covariances, which overflow
+    for k in range(60):
+        p, q = (np.array(row(name, rng, size), np.float64) for _ in range(2))
+        q = q if k % 3 else np.array(moved(name, p, 10 ** rng.uniform(-15, 0), rng), np.float64)
+        if name in COMMON_IN_POWERS:
+            q[COMMON_IN_POWERS[name]] = p[COMMON_IN_POWERS[name]]
+        if family.check(p)[0] or family.check(q)[0]:
+            continue
+        for s in (1e-3, 0.5, 0.999, 1 + 2.0**-40, 1.5, 2.0, 50.0, 1e4):
+            value = family.chernoff(p, q, s)
+            assert value >= 0 and (value > 0) == (not np.array_equal(p, q)), (p, q, s, value)
+            if s > 1 and size <= 20 and value > 1e-300:
+                assert value >= (s - 1) * family.kl(p, q) * (1 - 1e-9), (p, q, s, value)
+
+
 def test_chernoff_of_other_supports(families, rng):
     uniform, pareto = families["uniform"], families["pareto"]
     p, q = np.array([0.0, 2.0]), np.array([1.0, 5.0])

@@ -91,7 +91,7 @@ static inline double kl_power_excess(double d, double a, double b, double t)
     const double x = -t * kl_log_ratio(d, a, b), ratio = a / b;
     if (fabs(x) <= 1) return known + a * kl_exp_rest(x);
     if (!(ratio >= DBL_MIN && ratio <= DBL_MAX)) return known + (exp(x + log(a)) - a - a * x);
-    return known + a * (pow(ratio, -t) * (1 - t * (fma(-ratio, b, a) / a)) - 1 - x);
+    return known + a * (pow(ratio, -t) * exp(-t * (fma(-ratio, b, a) / a)) - 1 - x);
 }
 
 /* Near rows, `distance2` a relative distance of natural parameters, squared. C is an integral of the curvature along

@@ -132,7 +132,8 @@ static double direct_of(double kappa_p, double kappa_q, double versine, double d
 }
 
 /* Chernoff's C, s KL(r||p) + t KL(r||q), from the versine v of the angle between p and q: with w = s kappa_p +
- * t kappa_q, kappa_r^2 = w^2 - 2 s t kappa_p kappa_q v, and r has the direction of s kappa_p mu_p + t kappa_q mu_q. */
+ * t kappa_q, kappa_r^2 = w^2 - 2 s t kappa_p kappa_q v, and r has the direction of s kappa_p mu_p + t kappa_q mu_q.
+ * Squares are taken in a unit near the larger kappa. */
 static double part_of_r(double kappa, double delta, double kappa_r, double sine, double cosine, double d)
 {
     const double versine = cosine > 0 ? sine * sine / (1 + cosine) : 1 - cosine;
@@ -141,24 +142,27 @@ static double part_of_r(double kappa, double delta, double kappa_r, double sine,
 }
 
 /* Beyond order 1, -t KL(p||q) + KL(p||r): the same r, where w may be below 0. */
-static double beyond_of(double p, double q, double v, double s, double t, double d)
+static double beyond_of(double p, double q, double unit, double v, double s, double t, double d)
 {
-    const double w = kl_beyond(p, q, t).high, gained = -2 * (s * p) * (t * q) * v, r = sqrt(w * w + gained);
-    const double along_p = w - t * q * v, across2 = (t * q) * (t * q) * v * (2 - v);
+    const double a = p / unit, b = q / unit, w = kl_beyond(a, b, t).high, gained = -2 * (s * a) * (t * b) * v;
+    const double r = sqrt(w * w + gained), along_p = w - t * b * v, across2 = (t * b) * (t * b) * v * (2 - v);
     const double missed = along_p > 0 ? across2 / (r + along_p) : r - along_p; /* kappa_r (1 - cos), from p */
-    const double delta = w > 0 ? gained / (w + r) - t * (p - q) : r - p;
-    const double turn = p > 0 ? missed * moments_of(p, d).length : 0;
-    return -t * direct_of(p, q, v, d) + (compare(delta, r, p, d).bregman + turn);
+    const double delta = w > 0 ? gained / (w + r) - t * (a - b) : r - a;
+    const double turn = p > 0 ? missed * unit * moments_of(p, d).length : 0;
+    return kl_or_infinite(-t * direct_of(p, q, v, d) + (compare(delta * unit, r * unit, p, d).bregman + turn));
 }
 
 static double chernoff_of(double p, double q, double v, double s, double t, double d)
 {
-    if (s > 1) return beyond_of(p, q, v, s, t, d);
-    const double w = s * p + t * q, lost = 2 * (s * p) * (t * q) * v, r = sqrt(fmax(w * w - lost, 0));
+    int exponent;
+    frexp(fmax(p, q), &exponent);
+    const double unit = ldexp(0.5, exponent), a = p / unit, b = q / unit;
+    if (s > 1) return beyond_of(p, q, unit, v, s, t, d);
+    const double w = s * a + t * b, lost = 2 * (s * a) * (t * b) * v, r = sqrt(fmax(w * w - lost, 0));
     const double drop = w > 0 ? lost / (w + r) : 0, sine = r > 0 ? sqrt(v * fmax(2 - v, 0)) / r : 0;
-    const double along_p = r > 0 ? (w - t * q * v) / r : 0, along_q = r > 0 ? (w - s * p * v) / r : 0;
-    return s * part_of_r(p, t * (p - q) + drop, r, t * q * sine, along_p, d) +
-           t * part_of_r(q, s * (q - p) + drop, r, s * p * sine, along_q, d);
+    const double along_p = r > 0 ? (w - t * b * v) / r : 0, along_q = r > 0 ? (w - s * a * v) / r : 0;
+    return s * part_of_r(p, unit * (t * (a - b) + drop), unit * r, t * b * sine, along_p, d) +
+           t * part_of_r(q, unit * (s * (b - a) + drop), unit * r, s * a * sine, along_q, d);
 }
 
 /* Scales of the features, across and along the centre. */

@@ -31,16 +31,19 @@ static double laplace_direct1(const double *p, const double *q)
  *      log K = log(1 + (g(-a)(-b) + g(-b) a)/(a - b)),     g(x) = e^x - 1 - x,                   b < 0 < a. */
 static double laplace_shift(double a, double b)
 {
-    if (b < 0) return b < -600 ? -b + log(a / (a - b)) : log1p((-b * kl_exp_rest(-a) + a * kl_exp_rest(-b)) / (a - b));
+    if (b < 0 && a > 600) return -b - log1p(-b / a);
+    if (b < 0) return log1p((-b * kl_exp_rest(-a) + a * kl_exp_rest(-b)) / (a - b));
     const double low = a < b ? a : b, d = fabs(a - b), psi = kl_is_near(low) ? kl_psi_near(low) : low - log1p(low);
     if (d == 0) return psi;
-    return psi + log1p(low * (kl_exp_rest(-d) / d) / (1 - low * (expm1(-d) / d)));
+    const double E = -expm1(-d) / d, rest = d <= 0.5 ? kl_exp_rest(-d) / d : 1 - E;
+    return psi + log1p(low * rest / (1 + low * E));
 }
 
 static double laplace_chernoff1(const double *p, const double *q, double s, double t)
 {
     const double scales = kl_chernoff_rates(q[1], p[1], s, t), gap = fabs(p[0] - q[0]);
-    return gap > 0 && scales < INFINITY ? scales + laplace_shift(s * (gap / p[1]), t * (gap / q[1])) : scales;
+    if (!(gap > 0 && scales < INFINITY)) return scales;
+    return kl_or_infinite(scales + laplace_shift(s * (gap / p[1]), t * (gap / q[1])));
 }
 
 static double laplace_entropy1(const double *t) { return 1 + KL_LN2_F64 + log(t[1]); }

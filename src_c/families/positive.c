@@ -175,13 +175,14 @@ static double inverse_gaussian_direct1(const double *p, const double *q)
 /* With l_r = s l_p + t l_q and l_r/m_r^2 = s l_p/m_p^2 + t l_q/m_q^2,
  *     C = log(l_r/(l_p^s l_q^t))/2 + l_r/m_r - s l_p/m_p - t l_q/m_q,
  * and by Lagrange's identity the rest is s t l_p l_q (1/m_p - 1/m_q)^2 over the sum of the three. Beyond order 1 both
- * parts change their sign; l_r/m_r^2 may be 0 there, but not below. */
+ * parts change their sign; l_r/m_r^2 (here in units of the smaller m) may be 0 there, but not below. */
 static double inverse_gaussian_chernoff1(const double *p, const double *q, double s, double t)
 {
     const double gap = (p[0] - q[0]) / q[0], a = p[1] / p[0], b = q[1] / q[0];
-    const double l_r = kl_on_line(p[1], q[1], s, t), bend = kl_on_line(a / p[0], b / q[0], s, t);
+    const double unit = fmin(p[0], q[0]), x = unit / p[0], y = unit / q[0];
+    const double l_r = kl_on_line(p[1], q[1], s, t), bend = kl_on_line(p[1] * x * x, q[1] * y * y, s, t);
     if (!(l_r > 0 && bend >= 0)) return INFINITY;
-    const double all = sqrt(l_r) * sqrt(bend) + kl_on_line(a, b, s, t);
+    const double all = sqrt(l_r) * (sqrt(bend) / unit) + kl_on_line(a, b, s, t);
     const double rest = s * fabs(t) * (gap * a) * (gap * (q[1] / p[0]) / all);
     return kl_or_infinite(0.5 * kl_chernoff_rates(p[1], q[1], s, t) + (gap == 0 ? 0 : rest));
 }

@@ -82,9 +82,9 @@ static double direct(const double *p, const double *q, int64_t K, double *scratc
     return kl_settled(kl_or_infinite(value), p, q, K);
 }
 
-/* KL(p||r) from Y = I + F = L_r^-1 L_p: the terms of `direct`, y = (n_p - k)/2, x = (n_r - k)/2, x - y = -t (n_p -
- * n_q)/2. Of rows of one mean y Y_kk^2/x - 1 is rounded: sqrt(n) u of the value. */
-static double to_beyond(double np, double gap, const double *F, int64_t d)
+/* KL(p||r) from Y = I + F = L_r^-1 L_p: the terms of `direct`, y = (n_p - k)/2, x = (n_r - k)/2, gap = n_r - n_p. Of
+ * rows of one mean y Y_kk^2/x - 1 is rounded: sqrt(n) u of the value. */
+static double to_member(double np, double gap, const double *F, int64_t d)
 {
     kl_total sum = {0.5 * np * off_diagonal2(F, d), 0};
     for (int64_t k = 0; k < d; k++) {
@@ -98,22 +98,24 @@ static double to_beyond(double np, double gap, const double *F, int64_t d)
 }
 
 /* r has n_r = s n_p + t n_q and V_r^-1 = s V_p^-1 + t V_q^-1: with L_q^-1 L_p = I + M and Y^T Y = I + t (M + M^T +
- * M^T M), its factor is L_p Y^-1. Beyond order 1 there may be no such r: then Y^T Y or n_r is out of bounds. */
+ * M^T M), its factor is L_p Y^-1. Beyond order 1 there may be no such r: then Y^T Y or n_r is out of bounds. Near rows:
+ * C = |t KL(p||q) - KL(p||r)| as beyond order 1, which for s >= 1/2 cancels to a half; s KL(r||p) + t KL(r||q) would
+ * have the rounding of r, n u^2. */
 static double chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
 {
+    if (s < 0.5) return chernoff(q, p, t, s, K, scratch);
     const int64_t d = dimension(K), n = kl_triangle(d);
     double *r = scratch, *M = r + K, *Y = M + n, *rest = Y + n;
-    const double gap = (p[0] - q[0]) / (p[0] - (double)(d - 1)), forth = direct(p, q, K, rest);
+    const double gap = (p[0] - q[0]) / (p[0] - (double)(d - 1));
+    if (s > 1 && !(kl_beyond(p[0], q[0], t).high > (double)(d - 1))) return INFINITY;
     kl_triangle_ratio(q + 1, p + 1, 0, d, M);
-    if (kl_chernoff_is_near(fmax(gap * gap, kl_norm2(M, n)), s, t))
-        return kl_settled(kl_chernoff_near(forth, direct(q, p, K, rest), s, t), p, q, K);
+    const int near = gap * gap < 0.01 && kl_norm2(M, n) < 0.01;
     kl_outer_less_one(M, d, Y);
     for (int64_t k = 0; k < n; k++) Y[k] *= t;
     if (!kl_cholesky_reversed_less_one(Y, d)) return INFINITY; /* for s < 1: beyond the range of double */
-    if (s > 1) {
-        const int inside = kl_beyond(p[0], q[0], t).high > (double)(d - 1);
-        return inside ? kl_settled(kl_or_infinite(-t * forth + to_beyond(p[0], -t * (p[0] - q[0]), Y, d)), p, q, K)
-                      : INFINITY;
+    if (s > 1 || near) {
+        const double whole = t * direct(p, q, K, rest), part = to_member(p[0], -t * (p[0] - q[0]), Y, d);
+        return kl_settled(kl_or_infinite(s > 1 ? part - whole : whole - part), p, q, K);
     }
     for (int64_t i = 0; i < d; i++) Y[i * (i + 1) / 2 + i] += 1;
     r[0] = s * p[0] + t * q[0];
