@@ -18,7 +18,7 @@ class VonMises(Family):
     Parameters
     ----------
     loc, concentration : array-like
-        Direction m in radians, and kappa >= 0 (0 is uniform).
+        Direction m in radians, and kappa >= 0 (0 is uniform; `loc` is then 0, whatever was given).
     event_ndim : {0, 1}
         1: the last axis holds independent angles.
     """
@@ -28,13 +28,9 @@ class VonMises(Family):
 
     def __init__(self, loc, concentration, *, event_ndim=0):
         super().__init__(event_ndim=event_ndim, loc=loc, concentration=concentration)
-
-    def parameters(self) -> np.ndarray:
-        """As of any family; the uniform distribution, whatever its loc, is one row."""
-        rows = super().parameters()
-        loc, concentration = np.split(rows, 2, axis=1)
-        loc[concentration == 0] = 0.0
-        return rows
+        uniform = self.values["concentration"] == 0
+        if uniform.any():
+            self.values["loc"] = np.where(uniform, 0.0, self.values["loc"])
 
 
 class VonMisesFisher(Family):
@@ -71,8 +67,6 @@ class VonMisesFisher(Family):
                                                                "concentration": concentration.shape})
 
     def parameters(self) -> np.ndarray:
-        """The uniform distribution, whatever its loc, is one row."""
         loc = np.broadcast_to(self.values["loc"], self.shape).reshape(self._count, -1)
         concentration = np.broadcast_to(self.values["concentration"], self.batch_shape).reshape(self._count, 1)
-        loc = np.where(concentration == 0, np.eye(1, loc.shape[1]), loc)
         return np.ascontiguousarray(np.concatenate([loc, concentration], axis=1))

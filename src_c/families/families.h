@@ -20,7 +20,7 @@
  *     pareto                                          scale[d], alpha[d]
  *     weibull                                         scale[d], concentration[d]
  *     inverse_gaussian                                loc[d], concentration[d]
- *     von_mises                                       loc[d], concentration[d]            (both 0: uniform)
+ *     von_mises                                       loc[d], concentration[d]            (uniform: both 0)
  *     uniform                                         low[d], high[d]
  * and, not a product over coordinates:
  *     dirichlet                                       concentration[K]
