@@ -1,10 +1,27 @@
 """Closed forms in mpmath, behind klfast.reference_families: textbook formulas on purpose, at any precision.
 
 kl_*(mp, p, q), h_*(mp, t) (entropy), eta_*(mp, t) (natural parameters), A_*(mp, eta) (log-partition up to affine
-parts), log_*(mp, t, x) (log density). Rows are lists of mp numbers.
+parts), space_*(mp, eta) (whether there is such a member), log_*(mp, t, x) (log density). Rows are lists of mp numbers.
 """
 
 from __future__ import annotations
+
+
+def everywhere(mp, e):
+    return True
+
+
+def first_negative(mp, e):
+    return e[0] < 0
+
+
+def last_negative(mp, e):
+    return e[-1] < 0
+
+
+def all_positive(mp, e):
+    return min(e) > 0
+
 
 
 def A_log(mp, e):
@@ -115,6 +132,19 @@ def A_mvn(mp, e):
     return ((eta.T * precision**-1 * eta)[0] - mp.log(mp.det(precision))) / 2
 
 
+def positive_definite(mp, A):
+    try:
+        mp.cholesky(A)
+        return True
+    except ValueError:
+        return False
+
+
+def space_mvn(mp, e):
+    d = int(((9 + 8 * len(e)) ** 0.5 - 3) / 2 + 0.5)
+    return positive_definite(mp, symmetric(mp, e[d:]))
+
+
 # ---- counts ----------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +252,10 @@ def A_gamma(mp, e):
     return mp.loggamma(e[0]) - e[0] * mp.log(-e[1])
 
 
+def space_gamma(mp, e):
+    return e[0] > 0 and e[1] < 0
+
+
 def kl_chi2(mp, p, q):
     return kl_gamma(mp, [p[0] / 2, mp.mpf(1) / 2], [q[0] / 2, mp.mpf(1) / 2])
 
@@ -263,6 +297,10 @@ def A_inverse_gaussian(mp, e):
     return -mp.log(-2 * e[1]) / 2 - 2 * mp.sqrt(e[0] * e[1])
 
 
+def space_inverse_gaussian(mp, e):
+    return e[0] <= 0 and e[1] < 0  # 0: Levy's law
+
+
 def kl_wishart(mp, p, q):
     (n, L), (m, M) = (p[0], triangle(mp, p[1:])), (q[0], triangle(mp, q[1:]))
     ratio = (M * M.T) ** -1 * (L * L.T)
@@ -288,3 +326,8 @@ def A_wishart(mp, e):
     precision = symmetric(mp, e[:-1])
     halves = [e[-1] - mp.mpf(k) / 2 for k in range(precision.rows)]
     return mp.fsum(map(mp.loggamma, halves)) - e[-1] * mp.log(mp.det(precision))
+
+
+def space_wishart(mp, e):
+    precision = symmetric(mp, e[:-1])
+    return positive_definite(mp, precision) and e[-1] > mp.mpf(precision.rows - 1) / 2

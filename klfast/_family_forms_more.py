@@ -98,6 +98,15 @@ def log_laplace(mp, t, x):
     return -mp.log(2 * t[1]) - abs(x - t[0]) / t[1]
 
 
+def log_integral_laplace(mp, p, q, s):
+    gap, a, b = abs(p[0] - q[0]), s / p[1], (1 - s) / q[1]
+    if a + b <= 0:
+        return mp.inf
+    inner = gap * mp.exp(-a * gap) if a == b else (mp.exp(-a * gap) - mp.exp(-b * gap)) / (b - a)
+    total = (mp.exp(-a * gap) + mp.exp(-b * gap)) / (a + b) + inner
+    return mp.log(total) - s * mp.log(2 * p[1]) - (1 - s) * mp.log(2 * q[1])
+
+
 def kl_gumbel(mp, p, q):
     r, gap = p[1] / q[1], (q[0] - p[0]) / q[1]
     return mp.log(q[1] / p[1]) + mp.euler * (r - 1) + mp.exp(gap) * mp.gamma(r + 1) - 1 - gap

@@ -113,11 +113,11 @@ def check_match(p, q, divergence: Divergence, p_bins: int, q_bins: int) -> None:
 def check_available(divergence: Divergence, p, q) -> None:
     """Two batches of one family have a closed form of this divergence; else ValueError."""
     name = type(p).__name__
-    powers = divergence.kind == "power" and 0 < divergence.number < 1 and p.powers
+    powers = divergence.kind == "power" and p.powers
     simple = divergence.kind in ("kl", "jeffreys") and not divergence.adds_entropy and not divergence.measure
     if not simple and not powers:
-        relatives = ("; and, of orders between 0 and 1, renyi, tsallis, chernoff and alpha (-1 to 1), with "
-                     "bhattacharyya, hellinger and squared_hellinger" if p.powers else "")
+        relatives = ("; and renyi, tsallis, alpha and chernoff, with bhattacharyya, hellinger, squared_hellinger, chi2 "
+                     "and neyman_chi2" if p.powers else "")
         raise ValueError(f"{divergence.name} is not available for {name}; kl, reverse_kl and jeffreys are{relatives}")
     if powers and p.common_in_powers:
         both = np.concatenate([x.values[p.common_in_powers].ravel() for x in (p, q)])

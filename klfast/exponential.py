@@ -19,9 +19,12 @@ from scipy.special import digamma, expit, ive, logit, polygamma
 
 @dataclass(frozen=True)
 class Coordinates:
-    """statistics(x), to_mean(*parameters), from_mean(*means), to_natural(*parameters), from_natural(*naturals)."""
+    """statistics(x), to_mean(*parameters), from_mean(*means), to_natural(*parameters), from_natural(*naturals).
 
-    statistics: Callable
+    statistics: None where fitting does not go by them.
+    """
+
+    statistics: Callable | None
     to_mean: Callable
     from_mean: Callable
     to_natural: Callable
@@ -98,6 +101,51 @@ def concentration_of(length, d):
     return np.where(length > 0, newton(step, inside, iterations=50), 0.0)
 
 
+def wishart_df(gap, d):
+    """n with d log(n/2) - sum_k digamma((n - k)/2) = gap > 0, k = 0 ... d - 1: Newton's method in 1/(n - d + 1), where
+    the function is nearly linear (between 2/(n - d + 1) and d (d + 1)/2n)."""
+    k = np.arange(d)
+    gap = np.asarray(gap, np.float64)
+
+    def step(above):
+        n = above + d - 1
+        halves = (n[..., None] - k) / 2
+        value = (np.log(n / 2)[..., None] - digamma(halves)).sum(-1)
+        slope = (1 / n[..., None] - polygamma(1, halves) / 2).sum(-1) * above * above
+        return above - 1 / (1 / above + (value - gap) / slope)
+
+    return newton(step, 2 / gap) + d - 1
+
+
+def _log_det(x):
+    """log|x| of symmetric positive definite matrices, NaN of others."""
+    symmetric = np.isclose(x, np.swapaxes(x, -1, -2), rtol=1e-8, atol=0).all((-2, -1))
+    sizes = np.linalg.eigvalsh(x)
+    return np.where(symmetric & (sizes[..., 0] > 0), np.log(np.where(sizes > 0, sizes, 1)).sum(-1), np.nan)
+
+
+def _wishart_mean(n, L):
+    d = L.shape[-1]
+    n = np.asarray(n, np.float64)
+    digammas = digamma((n[..., None] - np.arange(d)) / 2).sum(-1)
+    logs = 2 * np.log(np.diagonal(L, axis1=-2, axis2=-1)).sum(-1)
+    return [n[..., None, None] * (L @ np.swapaxes(L, -1, -2)), digammas + d * np.log(2) + logs]
+
+
+def _wishart_from_mean(m, log_det):
+    L = np.linalg.cholesky(m)
+    n = wishart_df(2 * np.log(np.diagonal(L, axis1=-2, axis2=-1)).sum(-1) - log_det, L.shape[-1])
+    return [n, L / np.sqrt(n)[..., None, None]]
+
+
+def _wishart_natural(n, L):
+    return [_precision(L), n]
+
+
+def _wishart_from_natural(precision, n):
+    return [n, np.linalg.cholesky(_inverse(precision))]
+
+
 def _normal_from_mean(m, m2):
     return [m, np.sqrt(np.maximum(m2 - m * m, 0))]
 
@@ -110,15 +158,23 @@ def _mvn_from_mean(m, m2):
     return [m, np.linalg.cholesky(m2 - _matrix(m))]
 
 
-def _mvn_natural(m, L):
+def _precision(L):
     inverse = np.linalg.inv(L)
-    precision = np.swapaxes(inverse, -1, -2) @ inverse
+    return np.swapaxes(inverse, -1, -2) @ inverse
+
+
+def _inverse(precision):
+    covariance = np.linalg.inv(precision)
+    return (covariance + np.swapaxes(covariance, -1, -2)) / 2
+
+
+def _mvn_natural(m, L):
+    precision = _precision(L)
     return [(precision @ m[..., None])[..., 0], -precision / 2]
 
 
 def _mvn_from_natural(eta, half):
-    covariance = np.linalg.inv(-2 * half)
-    covariance = (covariance + np.swapaxes(covariance, -1, -2)) / 2
+    covariance = _inverse(-2 * half)
     return [(covariance @ eta[..., None])[..., 0], np.linalg.cholesky(covariance)]
 
 
@@ -172,6 +228,8 @@ COORDINATES: dict[str, Coordinates] = {
     "multivariate_normal": Coordinates(
         lambda x: [x, _matrix(x)], lambda m, L: [m, L @ np.swapaxes(L, -1, -2) + _matrix(m)], _mvn_from_mean,
         _mvn_natural, _mvn_from_natural),
+    "wishart": Coordinates(lambda x: [x, _log_det(x)], _wishart_mean, _wishart_from_mean, _wishart_natural,
+                           _wishart_from_natural),
     "poisson": Coordinates(lambda x: [x], lambda r: [r], lambda t: [t], lambda r: [np.log(r)], lambda e: [np.exp(e)]),
     "bernoulli": Coordinates(lambda x: [x], lambda p: [p], lambda t: [t], lambda p: [logit(p)], lambda e: [expit(e)]),
     "bernoulli_logits": Coordinates(
@@ -206,3 +264,32 @@ COORDINATES: dict[str, Coordinates] = {
 COORDINATES["log_normal"] = Coordinates(
     lambda x: [np.log(x), np.log(x) ** 2], *(getattr(COORDINATES["normal"], name)
                                              for name in ("to_mean", "from_mean", "to_natural", "from_natural")))
+
+
+def _gumbel(scale, typical):
+    """e^(-x/scale) is exponential, of rate e^(loc/scale)."""
+    return Coordinates(
+        None, lambda m: [np.exp((typical - m) / scale)], lambda t: [typical - scale * np.log(t)],
+        lambda m: [-np.exp((m - typical) / scale)], lambda e: [typical + scale * np.log(-e)])
+
+
+def _weibull(k, typical):
+    """x^k is exponential, of rate scale^-k."""
+    return Coordinates(
+        None, lambda s: [(s / typical) ** k], lambda t: [typical * t ** (1 / k)],
+        lambda s: [-((s / typical) ** -k)], lambda e: [typical * (-e) ** (-1 / k)])
+
+
+# Families that are exponential where one parameter is in common: its name, and the coordinates of the other one by that
+# parameter and a typical value of the other one (parameters count relative to it, so that they stay in range).
+COMMON: dict[str, tuple[str, Callable[..., Coordinates]]] = {
+    "laplace": ("loc", lambda loc, typical: Coordinates(
+        None, lambda b: [b], lambda t: [t], lambda b: [-1 / b], lambda e: [-1 / e])),
+    "gumbel": ("scale", _gumbel),
+    "weibull": ("concentration", _weibull),
+    "pareto": ("scale", lambda scale, typical: Coordinates(
+        None, lambda a: [1 / a], lambda t: [1 / t], lambda a: [-a], lambda e: [-e])),
+    "binomial": ("total_count", lambda n, typical: COORDINATES["bernoulli"]),
+    "negative_binomial": ("total_count", lambda r, typical: Coordinates(
+        None, lambda p: [p / (1 - p)], lambda t: [t / (1 + t)], lambda p: [np.log(p)], lambda e: [np.exp(e)])),
+}

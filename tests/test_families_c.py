@@ -214,36 +214,97 @@ def test_whatever_the_parameters(families, name, size, rng):
 
 
 POWERS = [name for name in NAMES if name != "cauchy"]
-COMMON_IN_POWERS = {"pareto": 0, "laplace": 0, "weibull": 1, "gumbel": 1}
+COMMON_IN_POWERS = {"pareto": 0, "weibull": 1, "gumbel": 1}
 
 
-def chernoff_exactly(name, p, q, s):
-    """The gap of the log-partition function between the mean of its values and its value at the mean."""
-    def formula(mp, x, y):
-        S = mp.mpf(s)
-        if name == "gumbel":
-            L = (x[0] - y[0]) / x[1]
-            return mp.log(S * mp.exp((1 - S) * L) + (1 - S) * mp.exp(-S * L))
-        f = reference.FAMILIES[name]
-        a, b = f.natural(mp, x), f.natural(mp, y)
-        between = [S * u + (1 - S) * v for u, v in zip(a, b)]
-        return S * f.log_partition(mp, a) + (1 - S) * f.log_partition(mp, b) - f.log_partition(mp, between)
-
-    pairs = zip(reference.coordinates(name, p), reference.coordinates(name, q))
-    return sum(reference._settled(formula, a, b) for a, b in pairs if a != b)
+def chernoff_pairs(name):
+    """Every pair of the table, with what must be in common in common."""
+    for case in cases():
+        if case.family == name:
+            q = case.q.copy()
+            if name in COMMON_IN_POWERS:
+                q[COMMON_IN_POWERS[name]] = case.p[COMMON_IN_POWERS[name]]
+            yield case.p, q
 
 
 @pytest.mark.parametrize("name", [name for name in POWERS if name != "uniform"])
 def test_chernoff_is_exact(families, name):
     """Also of near rows, where s KL(r||p) + (1 - s) KL(r||q) is no larger than what the rounding of r would add."""
-    for number, case in enumerate([case for case in cases() if case.family == name][::3]):
-        p, q, s = case.p, case.q.copy(), (0.5, 0.9, 0.3)[number % 3]
+    for number, (p, q) in enumerate(chernoff_pairs(name)):
+        s = (0.5, 0.9, 0.3)[number % 3]
+        expected = reference.chernoff(name, p, q, s)
+        assert abs(families[name].chernoff(p, q, s) - expected) <= RTOL * expected + 5e-324, (p, q, s)
+        assert families[name].chernoff(p, p, s) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in POWERS if name != "uniform"])
+def test_orders_above_1_are_exact(families, name):
+    """-t KL(p||q) + KL(p||r) with r beyond p, near 1 and far from it; inf exactly where there is no r."""
+    infinite = 0
+    for number, (p, q) in enumerate(chernoff_pairs(name)):
+        s = (2.0, 1.0 + 2.0**-30, 1.5, 1.1, 7.0)[number % 5]
+        expected = reference.chernoff(name, p, q, s)
+        found = families[name].chernoff(p, q, s)
+        if expected == np.inf:
+            infinite += 1
+            assert found == np.inf, (p, q, s)
+        else:
+            assert abs(found - expected) <= 2 * max(1, s / 2) * RTOL * expected + 5e-324, (p, q, s)
+        assert families[name].chernoff(p, p, s) == 0
+    everywhere = ("bernoulli", "bernoulli_logits", "binomial", "poisson", "von_mises", "von_mises_fisher")
+    assert (infinite == 0) == (name in everywhere)
+
+
+@pytest.mark.parametrize("name", ["exponential", "normal", "rayleigh", "chi2", "gamma", "laplace"])
+def test_orders_above_1_at_the_edge(families, name):
+    """Where s eta_p + t eta_q is a millionth of eta_p, or of the least below 0."""
+    for rest in (1e-6, 1e-12, -1e-12):
+        s, family = 3.0, reference.FAMILIES[name]
+        p, q = np.ones(family.parameters), np.ones(family.parameters)
+        ratio = (s - rest) / (s - 1)  # of the natural parameters
+        if name in ("normal", "laplace", "rayleigh"):
+            p[-1], q[-1] = 1, {"normal": ratio**-0.5, "rayleigh": ratio**-0.5, "laplace": 1 / ratio}[name]
+        else:
+            q[-1] = ratio
+        expected = reference.chernoff(name, p, q, s)
+        found = families[name].chernoff(p, q, s)
+        assert (expected == np.inf) == (rest < 0)
+        assert found == np.inf if rest < 0 else abs(found - expected) <= 1e-14 * expected, (rest, found, expected)
+
+
+@pytest.mark.parametrize("s", [0.3, 0.999, 1.5, 2.0])
+def test_powers_of_concentrated_rows(families, s, rng):
+    """Of one mean, or of large parameters, a divergence is small beside what a rounding of parameters changes."""
+    for size in (5.0, 1e5, 1e9):
+        for eps in (1e-2, 1e-5, 1e-8):
+            p = np.array(row("wishart", rng, 1.0))
+            p[0], ratio = size, 1 + eps * rng.uniform(0.5, 1)
+            q = np.array([size * ratio, *(p[1:] / np.sqrt(ratio))])
+            a = size * rng.uniform(0.5, 2, 5)
+            for name, left, right in (("wishart", p, q), ("dirichlet", a, a * (1 + eps * rng.uniform(-1, 1, 5)))):
+                expected = reference.chernoff(name, left, right, s)
+                assert abs(families[name].chernoff(left, right, s) - expected) <= RTOL * expected, (name, size, eps)
+
+
+@pytest.mark.parametrize("size", [0.5, 4, 20, 290])
+@pytest.mark.parametrize("name", POWERS)
+def test_powers_whatever_the_parameters(families, name, size, rng):
+    """Never negative, never NaN, 0 only for equal rows; Renyi's divergences of orders above 1 are KL or more."""
+    family = families[name]
+    if name in ("multivariate_normal", "wishart") and size > 4:
+        return  # their factors are computed from covariances, which overflow
+    for k in range(60):
+        p, q = (np.array(row(name, rng, size), np.float64) for _ in range(2))
+        q = q if k % 3 else np.array(moved(name, p, 10 ** rng.uniform(-15, 0), rng), np.float64)
         if name in COMMON_IN_POWERS:
             q[COMMON_IN_POWERS[name]] = p[COMMON_IN_POWERS[name]]
-        expected = chernoff_exactly(name, p, q, s)
-        rtol = 1e-12 if name == "multivariate_normal" and case.stratum == "extreme" else RTOL
-        assert abs(families[name].chernoff(p, q, s) - expected) <= rtol * expected + 5e-324, (case, s)
-        assert families[name].chernoff(p, p, s) == 0
+        if family.check(p)[0] or family.check(q)[0]:
+            continue
+        for s in (1e-3, 0.5, 0.999, 1 + 2.0**-40, 1.5, 2.0, 50.0, 1e4):
+            value = family.chernoff(p, q, s)
+            assert value >= 0 and (value > 0) == (not np.array_equal(p, q)), (p, q, s, value)
+            if s > 1 and size <= 20 and value > 1e-300:
+                assert value >= (s - 1) * family.kl(p, q) * (1 - 1e-9), (p, q, s, value)
 
 
 def test_chernoff_of_other_supports(families, rng):
@@ -257,8 +318,18 @@ def test_chernoff_of_other_supports(families, rng):
     area = np.trapezoid(f, np.log(x))
     assert pareto.chernoff(p, q, s) == pytest.approx(-np.log(area), rel=1e-8)
     assert pareto.chernoff(q, p, 1 - s) == pytest.approx(-np.log(area), rel=1e-8)
-    for name, bad in (("laplace", [1.0, 1.0]), ("gumbel", [0.0, 2.0]), ("weibull", [1.0, 2.0])):
-        assert np.isnan(families[name].chernoff(np.array([0.0 if name != "weibull" else 1.0, 1.0]), np.array(bad), 0.5))
+    one = np.array([1.5, 2.0])
+    f = (2 * 1.5**2 / x**3) ** 1.5 * (3 * 1.5**3 / x**4) ** -0.5 * x
+    assert pareto.chernoff(one, q, 1.5) == pytest.approx(np.log(np.trapezoid(f, np.log(x))), rel=1e-8)
+    assert pareto.chernoff(one, q, 3.0) == np.inf  # the tail would be that of 1/x
+    for s in (1.5, 3.0):
+        assert pareto.chernoff(p, q, s) == np.inf  # mass of p before q begins
+        assert pareto.chernoff(q, p, s) == pytest.approx((s - 1) * 2 * np.log(1.5) + families["exponential"].chernoff(
+            np.array([3.0]), np.array([2.0]), s), rel=1e-15)
+        assert uniform.chernoff(np.array([1.0, 2.0]), np.array([0.0, 4.0]), s) == (s - 1) * np.log(4)
+        assert uniform.chernoff(p, q * 1.5, s) == np.inf
+    for name, first, bad in (("gumbel", [0.0, 1.0], [0.0, 2.0]), ("weibull", [1.0, 1.0], [1.0, 2.0])):
+        assert np.isnan(families[name].chernoff(np.array(first), np.array(bad), 0.5))
 
 
 @pytest.mark.parametrize("name, parameters", [

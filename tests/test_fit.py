@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 from family_library import families  # noqa: F401 (a fixture)
 
 from klfast import distributions as d
-from klfast.exponential import COORDINATES
+from klfast.exponential import COMMON, COORDINATES
 from klfast.fit import barycenter, fit, from_moments, full_parameters
 
 N = 4000
@@ -30,7 +31,7 @@ SAMPLES = {
     d.InverseGamma: scipy.stats.invgamma(3.5, scale=2), d.Chi2: scipy.stats.chi2(3.5), d.Beta: scipy.stats.beta(2, 0.7),
     d.InverseGaussian: scipy.stats.invgauss(0.5, scale=2), d.Pareto: scipy.stats.pareto(3.0, scale=2),
     d.Weibull: scipy.stats.weibull_min(1.7, scale=2), d.VonMises: scipy.stats.vonmises(2.0, 1),
-    d.Poisson: scipy.stats.poisson(3), d.Geometric: scipy.stats.geom(0.3, loc=-1),
+    d.Poisson: scipy.stats.poisson(3), d.Geometric: scipy.stats.geom(0.3, loc=-1), d.Cauchy: scipy.stats.cauchy(1, 2),
 }
 
 
@@ -47,6 +48,7 @@ def log_likelihood(cls, parameters, X):
         d.Beta: lambda: s.beta(a[0], a[1]), d.InverseGaussian: lambda: s.invgauss(a[0] / a[1], scale=a[1]),
         d.Weibull: lambda: s.weibull_min(a[1], scale=a[0]), d.VonMises: lambda: s.vonmises(a[1], a[0]),
         d.Poisson: lambda: s.poisson(a[0]), d.Geometric: lambda: s.geom(a[0], loc=-1),
+        d.Cauchy: lambda: s.cauchy(a[0], a[1]),
     }[cls]()
     return np.mean(frozen.logpmf(X) if hasattr(frozen.dist, "pmf") else frozen.logpdf(X))
 
@@ -89,9 +91,68 @@ def test_fits_of_vectors(rng):
         pytest.approx(0.6, abs=0.02)
 
 
+@pytest.mark.parametrize("n", [3, 5, 20, 1000])
+def test_cauchy_has_one_maximum(n, rng):
+    """Both scores vanish, far from 0, too; and no other start of a search finds more."""
+    X = scipy.stats.cauchy(1e6, 2).rvs((n, 30), random_state=rng)
+    found = fit(d.Cauchy, X)
+    z = (X - found.loc) / found.scale
+    assert np.abs((z / (1 + z * z)).mean(axis=0)).max() < 1e-9  # locations of 1e6 have a grain of 1e-10
+    assert np.abs((1 / (1 + z * z)).mean(axis=0) - 0.5).max() < 1e-9
+    best = log_likelihood(d.Cauchy, (found.loc[0], found.scale[0]), X[:, 0])
+    for loc in X[:6, 0]:
+        for scale in (0.01, 0.3, 10.0):
+            other = scipy.optimize.minimize(lambda t: -log_likelihood(d.Cauchy, (t[0], np.exp(t[1])), X[:, 0]),
+                                            (loc, np.log(scale)), method="Nelder-Mead", options={"maxiter": 100})
+            assert -other.fun <= best + 1e-12
+
+
+def test_cauchy_with_weights_and_ties():
+    np.testing.assert_allclose(fit(d.Cauchy, [1.0, 2, 3, 9], weights=[1, 2, 1, 1]).parameters(),
+                               fit(d.Cauchy, [1.0, 2, 2, 3, 9]).parameters(), rtol=1e-12)
+    for tied in ([1.0], [1.0, 2.0], [5.0] * 4, [1.0, 1.0, 2.0], [1.0, 1.0, 2.0, 3.0]):
+        with pytest.raises(ValueError, match="half of the observations or more are equal"):
+            fit(d.Cauchy, tied)
+
+
+@pytest.mark.parametrize("df", [3.2, 9.0, 2e4])
+def test_wishart(df, rng):
+    """The likelihood falls in every direction from the fit; a batch is fitted as its parts are; by moments, too."""
+    V = np.array([[2.0, 0.5, 0.1], [0.5, 1.0, 0.0], [0.1, 0.0, 3.0]])
+    X = scipy.stats.wishart(df, V).rvs(600, random_state=rng)
+    found = fit("wishart", X)
+    row = found.parameters()[0]
+    assert found.batch_shape == () and found.df == pytest.approx(df, rel=0.1)
+    np.testing.assert_allclose(row, fit(d.Wishart, np.stack([X[::-1], X], axis=1)).parameters()[1], rtol=1e-9)
+    np.testing.assert_allclose(row, fit(d.Wishart, X, weights=np.full(600, 0.3)).parameters()[0], rtol=1e-9)
+
+    def likelihood(row):
+        L = np.zeros((3, 3))
+        L[np.tril_indices(3)] = row[1:]
+        return scipy.stats.wishart(row[0], L @ L.T).logpdf(np.moveaxis(X, 0, -1)).mean()
+
+    for k in range(len(row)):
+        for step in (-0.01, 0.01):
+            other = row.copy()
+            other[k] += step * abs(row[1]) if k else step * row[0]
+            assert likelihood(other) < likelihood(row)
+    spread = V * V + np.outer(V.diagonal(), V.diagonal())
+    again = from_moments("Wishart", np.stack([df * V] * 2), df * spread)
+    np.testing.assert_allclose(again.df, df, rtol=1e-12)
+    np.testing.assert_allclose((again.scale_tril @ np.swapaxes(again.scale_tril, 1, 2))[1], V, rtol=1e-12, atol=1e-15)
+
+
 @pytest.mark.parametrize("call, words", [
+    (lambda: fit(d.Wishart, -np.ones((3, 2, 2))), "outside the support"),
+    (lambda: fit(d.Wishart, [[[2.0, 1.0], [0.0, 2.0]]]), "outside the support"),
+    (lambda: fit(d.Wishart, np.stack([np.eye(2)] * 3)), "df is inf"),
+    (lambda: barycenter(d.Laplace([0, 1], 1)), r"loc of Laplace takes several values \(0 to 1\)"),
+    (lambda: barycenter(d.Weibull([1, 1], [1, 2])), "concentration of Weibull takes several"),
+    (lambda: barycenter(d.Binomial([3, 4], 0.5)), "total_count of Binomial takes several"),
+    (lambda: barycenter(d.Gumbel([[0, 1], [2, 3]], [[1, 1], [1, 2]], event_ndim=1)), r"\(1 to 2\)"),
+    (lambda: barycenter(d.Uniform([0, 1], 2)), "not an exponential family"),
     (lambda: fit(d.Gamma, [1.0, -1.0]), "outside the support"), (lambda: fit(d.Normal, []), "at least one"),
-    (lambda: fit(d.Normal, [np.nan]), "finite"), (lambda: fit(d.Cauchy, [1.0]), "cannot do Cauchy"),
+    (lambda: fit(d.Normal, [np.nan]), "finite"),
     (lambda: fit("norm", [1.0]), "unknown family"), (lambda: fit(d.Normal, [1.0, 2.0], weights=[1.0]), "weights"),
     (lambda: fit(d.Binomial, [1]), "total_count"), (lambda: from_moments(d.Cauchy, 0, 1), "cannot do Cauchy"),
     (lambda: from_moments(d.Gamma, 1, 0), "positive"), (lambda: barycenter(d.Normal(0, 1)), "one batch axis"),
@@ -136,14 +197,21 @@ BATCHES = {
     "von_mises_fisher": lambda r: d.VonMisesFisher(np.eye(3)[[0, 1, 2, 0, 1]], np.exp(r.normal(size=5))),
     "multivariate_normal": lambda r: d.MultivariateNormal(
         r.normal(size=(5, 2)), scale_tril=np.tril(np.exp(r.normal(size=(5, 2, 2))))),
+    "wishart": lambda r: d.Wishart(1 + np.exp(r.normal(size=5)), scale_tril=np.tril(np.exp(r.normal(size=(5, 2, 2))))),
+    "laplace": lambda r: d.Laplace(0.5, np.exp(r.normal(size=5))),
+    "gumbel": lambda r: d.Gumbel(1e5 + r.normal(size=5), 2.0),
+    "weibull": lambda r: d.Weibull(1e5 * np.exp(r.normal(size=5)), 80.0),
+    "pareto": lambda r: d.Pareto(1.5, np.exp(r.normal(size=5))),
+    "binomial": lambda r: d.Binomial(7, r.uniform(size=5)),
+    "negative_binomial": lambda r: d.NegativeBinomial(2.5, r.uniform(size=5)),
 }
 
 
 def test_every_exponential_family_has_a_batch_here():
-    assert set(BATCHES) == set(COORDINATES)
+    assert set(BATCHES) == set(COORDINATES) | set(COMMON)
 
 
-@pytest.mark.parametrize("name", BATCHES)
+@pytest.mark.parametrize("name", COORDINATES)
 def test_coordinates_there_and_back(name, rng):
     dists = BATCHES[name](rng)
     parameters = full_parameters(dists)
@@ -167,11 +235,21 @@ def test_barycenter_is_the_minimum(name, side, rng, families):
         return sum(w * (kl(row, c) if side == "right" else kl(c, row)) for w, row in zip(weights, rows))
 
     best = cost(center)
-    for k in range(len(center)):
+    shared = list(dists.values).index(COMMON[name][0]) if name in COMMON else None
+    assert shared is None or (rows[:, shared] == center[shared]).all()
+    for k in set(range(len(center))) - {shared}:
         for step in (-1e-3, 1e-3):
             other = center.copy()
             other[k] += step * max(abs(center[k]), 0.1)
             assert cost(other) >= best * (1 - 1e-12)
+
+
+def test_barycenter_of_coordinates():
+    """Each coordinate has its own common parameter."""
+    found = barycenter(d.Laplace([[0, 5], [0, 5]], [[1, 2], [3, 4]], event_ndim=1))
+    assert found.event_shape == (2,) and found.loc.tolist() == [0, 5] and found.scale.tolist() == [2, 3]
+    left = barycenter(d.Binomial(4, [0.0, 0.5]), side="left")
+    assert left.total_count == 4 and left.probs == 0
 
 
 def test_barycenter_far_from_zero():

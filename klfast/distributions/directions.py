@@ -18,7 +18,7 @@ class VonMises(Family):
     Parameters
     ----------
     loc, concentration : array-like
-        Direction m in radians, and kappa >= 0 (0 is uniform).
+        Direction m in radians, and kappa >= 0 (0 is uniform; `loc` is then 0, whatever was given).
     event_ndim : {0, 1}
         1: the last axis holds independent angles.
     """
@@ -28,6 +28,9 @@ class VonMises(Family):
 
     def __init__(self, loc, concentration, *, event_ndim=0):
         super().__init__(event_ndim=event_ndim, loc=loc, concentration=concentration)
+        uniform = self.values["concentration"] == 0
+        if uniform.any():
+            self.values["loc"] = np.where(uniform, 0.0, self.values["loc"])
 
 
 class VonMisesFisher(Family):

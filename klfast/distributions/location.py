@@ -15,13 +15,13 @@ class Laplace(Family):
     Parameters
     ----------
     loc, scale : array-like
-        m and b > 0. Rows of one location are an exponential family; others are compared pair by pair.
+        m and b > 0. Rows of one location are an exponential family; others are compared pair by pair. Renyi's
+        divergence and its relatives have a closed form for any two.
     event_ndim : {0, 1}
         1: the last axis holds independent coordinates.
     """
 
     family = "laplace"
-    common_in_powers = "loc"
     domains = {"loc": REAL, "scale": POSITIVE}
 
     def __init__(self, loc, scale, *, event_ndim=0):

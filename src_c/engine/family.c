@@ -30,8 +30,8 @@ static double power_value(const kl_divergence *f, const kl_family *family, const
     int64_t k = 0;
     while (s == t && k < K - 1 && p[k] == q[k]) k++;
     const int turned = s == t && p[k] > q[k];
-    const double C = family->chernoff(turned ? q : p, turned ? p : q, s, t, K, scratch);
-    if (f->finish == KL_LOG && fabs(f->scale + s * t) <= 0x1p-50 * s * t) return -f->factor * C;
+    const double size = family->chernoff(turned ? q : p, turned ? p : q, s, t, K, scratch), C = s > 1 ? -size : size;
+    if (f->finish == KL_LOG && fabs(f->scale + s * t) <= 0x1p-50 * fabs(s * t)) return -f->factor * C;
     return kl_finished(f, -expm1(-C) / s / t);
 }
 

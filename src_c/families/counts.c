@@ -10,12 +10,10 @@
  * features. Binomial rows with more trials than q's have mass outside q's support. With fewer, and for
  * NegativeBinomial rows with different r, there is no closed form: `direct` gives NaN, and callers must ask for
  * equal counts.
- *
- * Chernoff's C, with S = 1 - (p^s q^t) - ((1 - p)^s (1 - q)^t), a sum of two terms >= 0: -log(1 - S) of a trial,
- * log(1 + S/(p^s q^t)) of Geometric, r log(1 + S/((1 - p)^s (1 - q)^t)) of NegativeBinomial; Poisson has one such term.
  */
 #include "count_entropy.h"
 #include "scalar.h"
+#include "trial_chernoff.h"
 
 static int32_t check_probability(double p)
 {
@@ -37,16 +35,6 @@ static double trial_entropy(double p)
     return (p > 0 ? -p * log(p) : 0) - (p < 1 ? (1 - p) * log1p(-p) : 0);
 }
 
-typedef struct { double gap, yes, no; } blend; /* S, and the two products */
-
-static blend trial_blend(double p, double q, double s, double t)
-{
-    const double d = p - q, gap = kl_power_gap(d, p, q, s, t) + kl_power_gap(-d, 1 - p, 1 - q, s, t);
-    return (blend){gap, pow(p, s) * pow(q, t), pow(1 - p, s) * pow(1 - q, t)};
-}
-
-static double minus_log(blend b) { return b.gap < 0.5 ? -log1p(-b.gap) : fmax(-log(b.yes + b.no), 0); }
-
 /* A mean of probabilities, moved off 0 and 1. */
 static double inside(double sum, double n) { return sum > 0 && sum < n ? sum / n : (sum + 0.5) / (n + 1); }
 
@@ -62,7 +50,7 @@ static double bernoulli_direct1(const double *p, const double *q) { return trial
 static double bernoulli_entropy1(const double *t) { return trial_entropy(t[0]); }
 static double bernoulli_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return minus_log(trial_blend(p[0], q[0], s, t));
+    return kl_trial_chernoff(p[0], q[0], s, t);
 }
 static void bernoulli_sum1(const double *t, const double *first, double *sums)
 {
@@ -118,7 +106,7 @@ static double binomial_direct1(const double *p, const double *q)
 
 static double binomial_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return p[0] == q[0] ? p[0] * minus_log(trial_blend(p[1], q[1], s, t)) : NAN;
+    return p[0] == q[0] ? p[0] * kl_trial_chernoff(p[1], q[1], s, t) : NAN;
 }
 
 static double binomial_entropy1(const double *t) { return kl_binomial_entropy(t[0], t[1]); }
@@ -175,14 +163,30 @@ static double log_sigmoid_ratio(double a, double b)
     return t > 0 ? log1p(sigmoid(-a) * expm1(t)) : -log1p(sigmoid(-b) * expm1(-t));
 }
 
+/* An outcome's w (-t g(-L) + g(-t L)), g(x) = e^x - 1 - x, of probabilities w = sigmoid(a) and v, L = log(w/v). */
+static double outcome_beyond(double a, double w, double v, double L, double t)
+{
+    const double x = -t * L, known = fabs(L) <= 1 ? w * kl_exp_rest(-L) : v - w + w * L;
+    return -t * known + (fabs(x) <= 1 ? w * kl_exp_rest(x) : exp(x - softplus(-a)) - w - w * x);
+}
+
+static double bernoulli_logits_beyond(double a, double b, double t)
+{
+    const double L1 = log_sigmoid_ratio(a, b), L0 = log_sigmoid_ratio(-a, -b);
+    const double sum = outcome_beyond(a, sigmoid(a), sigmoid(b), L1, t) +
+                       outcome_beyond(-a, sigmoid(-a), sigmoid(-b), L0, t);
+    return sum <= 0x1p1000 ? log1p(sum) : a > b ? -t * L1 - softplus(-a) : -t * L0 - softplus(a);
+}
+
 static double bernoulli_logits_chernoff1(const double *p, const double *q, double s, double t)
 {
+    if (s > 1) return bernoulli_logits_beyond(p[0], q[0], t);
     const double yes = pow(sigmoid(p[0]), s) * pow(sigmoid(q[0]), t);
     const double no = pow(sigmoid(-p[0]), s) * pow(sigmoid(-q[0]), t);
     const double L1 = log_sigmoid_ratio(p[0], q[0]), L0 = log_sigmoid_ratio(-p[0], -q[0]);
     const int wide = fabs(L1) > 600 || fabs(L0) > 600;
     if (wide) return -log(yes + no) <= DBL_MAX ? fmax(-log(yes + no), 0) : fmin(-s * L1, t * L0);
-    return minus_log((blend){yes * kl_power_rest(L1, s, t) + no * kl_power_rest(L0, s, t), yes, no});
+    return kl_blend_minus_log((kl_blend){yes * kl_power_rest(L1, s, t) + no * kl_power_rest(L0, s, t), yes, no});
 }
 
 static double bernoulli_logits_entropy1(const double *t)
@@ -236,7 +240,8 @@ static double geometric_direct1(const double *p, const double *q) { return trial
 static double geometric_entropy1(const double *t) { return trial_entropy(t[0]) / t[0]; }
 static double geometric_chernoff1(const double *p, const double *q, double s, double t)
 {
-    const blend b = trial_blend(p[0], q[0], s, t);
+    if (s > 1) return kl_geometric_beyond(p[0] - q[0], p[0], 1 - p[0], q[0], 1 - q[0], t);
+    const kl_blend b = kl_trial_blend(p[0], q[0], s, t);
     return log1p(b.gap / b.yes);
 }
 static void geometric_sum1(const double *t, const double *first, double *sums)
@@ -285,8 +290,10 @@ static double negative_binomial_direct1(const double *p, const double *q)
 
 static double negative_binomial_chernoff1(const double *p, const double *q, double s, double t)
 {
-    const blend b = trial_blend(p[1], q[1], s, t);
-    return p[0] == q[0] ? p[0] * log1p(b.gap / b.no) : NAN;
+    if (p[0] != q[0]) return NAN;
+    if (s > 1) return p[0] * kl_geometric_beyond(q[1] - p[1], 1 - p[1], p[1], 1 - q[1], q[1], t);
+    const kl_blend b = kl_trial_blend(p[1], q[1], s, t);
+    return p[0] * log1p(b.gap / b.no);
 }
 
 static double negative_binomial_entropy1(const double *t) { return kl_negative_binomial_entropy(t[0], t[1]); }
@@ -334,7 +341,7 @@ static int32_t poisson_check1(const double *t, int *where)
 static double poisson_direct1(const double *p, const double *q) { return kl_generalized(p[0] - q[0], p[0], q[0]); }
 static double poisson_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return kl_power_gap(p[0] - q[0], p[0], q[0], s, t);
+    return s > 1 ? kl_power_excess(p[0] - q[0], p[0], q[0], t) : kl_power_gap(p[0] - q[0], p[0], q[0], s, t);
 }
 static double poisson_entropy1(const double *t) { return kl_poisson_entropy(t[0]); }
 static void poisson_sum1(const double *t, const double *first, double *sums)

@@ -132,7 +132,8 @@ static double direct_of(double kappa_p, double kappa_q, double versine, double d
 }
 
 /* Chernoff's C, s KL(r||p) + t KL(r||q), from the versine v of the angle between p and q: with w = s kappa_p +
- * t kappa_q, kappa_r^2 = w^2 - 2 s t kappa_p kappa_q v, and r has the direction of s kappa_p mu_p + t kappa_q mu_q. */
+ * t kappa_q, kappa_r^2 = w^2 - 2 s t kappa_p kappa_q v, and r has the direction of s kappa_p mu_p + t kappa_q mu_q.
+ * Squares are taken in a unit near the larger kappa. */
 static double part_of_r(double kappa, double delta, double kappa_r, double sine, double cosine, double d)
 {
     const double versine = cosine > 0 ? sine * sine / (1 + cosine) : 1 - cosine;
@@ -140,13 +141,28 @@ static double part_of_r(double kappa, double delta, double kappa_r, double sine,
     return compare(delta, kappa, kappa_r, d).bregman + kappa * length * versine;
 }
 
+/* Beyond order 1, -t KL(p||q) + KL(p||r): the same r, where w may be below 0. */
+static double beyond_of(double p, double q, double unit, double v, double s, double t, double d)
+{
+    const double a = p / unit, b = q / unit, w = kl_beyond(a, b, t).high, gained = -2 * (s * a) * (t * b) * v;
+    const double r = sqrt(w * w + gained), along_p = w - t * b * v, across2 = (t * b) * (t * b) * v * (2 - v);
+    const double missed = along_p > 0 ? across2 / (r + along_p) : r - along_p; /* kappa_r (1 - cos), from p */
+    const double delta = w > 0 ? gained / (w + r) - t * (a - b) : r - a;
+    const double turn = p > 0 ? missed * unit * moments_of(p, d).length : 0;
+    return kl_or_infinite(-t * direct_of(p, q, v, d) + (compare(delta * unit, r * unit, p, d).bregman + turn));
+}
+
 static double chernoff_of(double p, double q, double v, double s, double t, double d)
 {
-    const double w = s * p + t * q, lost = 2 * (s * p) * (t * q) * v, r = sqrt(fmax(w * w - lost, 0));
+    int exponent;
+    frexp(fmax(p, q), &exponent);
+    const double unit = ldexp(0.5, exponent), a = p / unit, b = q / unit;
+    if (s > 1) return beyond_of(p, q, unit, v, s, t, d);
+    const double w = s * a + t * b, lost = 2 * (s * a) * (t * b) * v, r = sqrt(fmax(w * w - lost, 0));
     const double drop = w > 0 ? lost / (w + r) : 0, sine = r > 0 ? sqrt(v * fmax(2 - v, 0)) / r : 0;
-    const double along_p = r > 0 ? (w - t * q * v) / r : 0, along_q = r > 0 ? (w - s * p * v) / r : 0;
-    return s * part_of_r(p, t * (p - q) + drop, r, t * q * sine, along_p, d) +
-           t * part_of_r(q, s * (q - p) + drop, r, s * p * sine, along_q, d);
+    const double along_p = r > 0 ? (w - t * b * v) / r : 0, along_q = r > 0 ? (w - s * a * v) / r : 0;
+    return s * part_of_r(p, unit * (t * (a - b) + drop), unit * r, t * b * sine, along_p, d) +
+           t * part_of_r(q, unit * (s * (b - a) + drop), unit * r, s * a * sine, along_q, d);
 }
 
 /* Scales of the features, across and along the centre. */
@@ -308,20 +324,31 @@ static angle angle_of(const double *mu, const double *nu, int64_t d)
     return (angle){cosine > 0.5 ? across2 / mu2 / (1 + cosine) : 1 - cosine, factor, sqrt(mu2), sqrt(nu2)};
 }
 
+/* One distribution: both uniform, or of one concentration and of parallel vectors (whose norms are 1 to 1e-6 only). */
+static int fisher_same(const double *p, const double *q, int64_t K, double versine)
+{
+    int64_t top = 0;
+    if (p[K - 1] != q[K - 1] || (p[K - 1] > 0 && versine > 0x1p-80)) return 0;
+    for (int64_t i = 1; i < K - 1; i++) top = fabs(p[i]) > fabs(p[top]) ? i : top;
+    for (int64_t i = 0; i < K - 1 && p[K - 1] > 0; i++)
+        if (kl_determinant(p[i], q[top], p[top], q[i]) != 0) return 0;
+    return 1;
+}
+
 static double fisher_direct(const double *p, const double *q, int64_t K, double *scratch)
 {
-    const double kappa_p = p[K - 1], kappa_q = q[K - 1];
+    const double versine = angle_of(p, q, K - 1).versine;
     KL_UNUSED(scratch);
-    if (kappa_p == 0 && kappa_q == 0) return 0.0; /* uniform, whatever the direction */
-    return kl_settled(direct_of(kappa_p, kappa_q, angle_of(p, q, K - 1).versine, (double)(K - 1)), p, q, K);
+    if (fisher_same(p, q, K, versine)) return 0.0;
+    return kl_settled(direct_of(p[K - 1], q[K - 1], versine, (double)(K - 1)), p, q, K);
 }
 
 static double fisher_chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
 {
+    const double versine = angle_of(p, q, K - 1).versine;
     KL_UNUSED(scratch);
-    if (p[K - 1] == 0 && q[K - 1] == 0) return 0.0;
-    const double value = chernoff_of(p[K - 1], q[K - 1], angle_of(p, q, K - 1).versine, s, t, (double)(K - 1));
-    return kl_settled(value, p, q, K);
+    if (fisher_same(p, q, K, versine)) return 0.0;
+    return kl_settled(chernoff_of(p[K - 1], q[K - 1], versine, s, t, (double)(K - 1)), p, q, K);
 }
 
 /* log of the sphere's area - KL(p || uniform). */

@@ -133,11 +133,34 @@ static double dirichlet_direct(const double *p, const double *q, int64_t K, doub
     return K < 2 ? 0.0 : kl_settled(dirichlet_value(p, q, K), p, q, K);
 }
 
-/* r: room for the member between. */
+/* -t KL(p||q) + KL(p||r). The rounding of r, e, would be of first order in KL(p||r): e times the gap of the mean
+ * parameters between r and p. */
+static double beyond_value(const double *p, const double *q, double t, int64_t K, double *r)
+{
+    kl_total gap = {0, 0}, sum_r = {0, 0}, sum_p = {0, 0};
+    double rounding = 0, rest = 0;
+    for (int64_t i = 0; i < K; i++) {
+        const kl_total at = kl_beyond(p[i], q[i], t);
+        if (!(at.high > 0)) return INFINITY;
+        r[i] = at.high;
+        rounding += at.low;
+        rest += at.low * kl_digamma_gap(-t * (p[i] - q[i]), r[i], p[i]);
+        kl_total_add(&gap, -t * (p[i] - q[i]));
+        kl_total_add(&sum_r, r[i]);
+        kl_total_add(&sum_p, p[i]);
+    }
+    rest -= rounding * kl_digamma_gap(kl_total_value(gap), kl_total_value(sum_r), kl_total_value(sum_p));
+    return kl_or_infinite(-t * dirichlet_value(p, q, K) + (dirichlet_value(p, r, K) + rest));
+}
+
+/* r: room for the member on the line. */
 static double chernoff_value(const double *p, const double *q, double s, double t, int64_t K, double *r)
 {
-    const double forth = dirichlet_value(p, q, K), back = dirichlet_value(q, p, K);
-    if (kl_chernoff_is_near(forth, back)) return kl_chernoff_near(forth, back, s, t);
+    double distance2 = 0;
+    for (int64_t i = 0; i < K; i++) distance2 = fmax(distance2, (p[i] - q[i]) / p[i] * ((p[i] - q[i]) / p[i]));
+    if (kl_chernoff_is_near(distance2, s, t))
+        return kl_chernoff_near(dirichlet_value(p, q, K), dirichlet_value(q, p, K), s, t);
+    if (s > 1) return beyond_value(p, q, t, K, r);
     for (int64_t i = 0; i < K; i++) r[i] = s * p[i] + t * q[i];
     return s * dirichlet_value(r, p, K) + t * dirichlet_value(r, q, K);
 }

@@ -20,7 +20,7 @@
  *     pareto                                          scale[d], alpha[d]
  *     weibull                                         scale[d], concentration[d]
  *     inverse_gaussian                                loc[d], concentration[d]
- *     von_mises                                       loc[d], concentration[d]
+ *     von_mises                                       loc[d], concentration[d]            (uniform: both 0)
  *     uniform                                         low[d], high[d]
  * and, not a product over coordinates:
  *     dirichlet                                       concentration[K]
@@ -82,9 +82,9 @@ typedef struct {
     kl_feature_row (*mean)(const double *row, const double *center, int64_t K, double *x, double *scratch);
     kl_feature_row (*natural)(const double *row, const double *center, int64_t K, double *y, double *scratch);
 
-    /* -log(integral of p^s q^t), t = 1 - s, 0 < s < 1: +0.0 iff equal, never negative, inf for disjoint supports;
-     * or NULL. NaN where a parameter differs that must be common (Binomial's and NegativeBinomial's counts, the
-     * location of Laplace, the shape of Weibull, the scale of Gumbel): callers ask for equal ones. */
+    /* |log(integral of p^s q^t)|, t = 1 - s, s > 0 and not 1: +0.0 iff equal, never negative; s < 1: inf for disjoint
+     * supports, s > 1: inf where the integral is; or NULL. NaN where a parameter differs that must be common (counts of
+     * Binomial and NegativeBinomial, the shape of Weibull, the scale of Gumbel): callers ask for equal ones. */
     double (*chernoff)(const double *p, const double *q, double s, double t, int64_t K, double *scratch);
 } kl_family;
 

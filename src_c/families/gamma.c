@@ -33,8 +33,19 @@ static double mean_part(const double *p, double a, double b, double less_one)
     return p[0] * (kl_is_near(less_one) ? kl_psi_near(less_one) : far.psi);
 }
 
+/* -t KL(p||q) + KL(p||r), where m_p/m_r - 1 = t (a_p b_q - a_q b_p)/(b_p a_r). */
+static double gamma_beyond(const double *p, const double *q, double t)
+{
+    const double a = kl_beyond(p[0], q[0], t).high, b = kl_beyond(p[1], q[1], t).high;
+    if (!(a > 0 && b > 0)) return INFINITY;
+    const double less_one = t * (q[0] / a) * kl_cross_ratio(p[0], q[1], q[0], p[1]).less_one;
+    const double psi = kl_is_near(less_one) ? kl_psi_near(less_one) : kl_cross_ratio(p[0], b, a, p[1]).psi;
+    return kl_or_infinite(-t * gamma_direct1(p, q) + a * psi + kl_bregman_h(t * (q[0] - p[0]), a, p[0]));
+}
+
 static double gamma_chernoff1(const double *p, const double *q, double s, double t)
 {
+    if (s > 1) return gamma_beyond(p, q, t);
     const double a = s * p[0] + t * q[0], b = s * p[1] + t * q[1], gap = q[0] - p[0];
     const double less = kl_cross_ratio(q[0], p[1], p[0], q[1]).less_one; /* m_q/m_p - 1 */
     const double of_p = t * (q[1] / b) * less, of_q = -s * (q[1] / b) * (p[0] / q[0]) * less;
@@ -113,7 +124,9 @@ static double chi2_direct1(const double *p, const double *q)
 
 static double chi2_chernoff1(const double *p, const double *q, double s, double t)
 {
-    const double a = 0.5 * p[0], b = 0.5 * q[0], r = s * a + t * b;
+    const double a = 0.5 * p[0], b = 0.5 * q[0], r = s > 1 ? kl_beyond(a, b, t).high : s * a + t * b;
+    if (!(r > 0)) return INFINITY;
+    if (s > 1) return -t * kl_bregman_lgamma(b - a, b, a) + kl_bregman_lgamma(t * (b - a), r, a);
     return s * kl_bregman_lgamma(t * (a - b), a, r) + t * kl_bregman_lgamma(s * (b - a), b, r);
 }
 

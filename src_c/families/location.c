@@ -25,10 +25,25 @@ static double laplace_direct1(const double *p, const double *q)
     return gap > 0 ? kl_or_infinite(scales + shift) : scales;
 }
 
-/* An exponential family where the location is common. */
+/* Where the location is common, an exponential family. Else, with a = s |m_p - m_q|/b_p and b = t |m_p - m_q|/b_q, the
+ * integral is K = (b e^-a - a e^-b)/(b - a) times as large (Gil, Alajaji & Linder, Inf. Sci. 249, 2013):
+ *     -log K = psi(1 + a) + log(1 + a (1 - E)/(1 + a E)),  E = (1 - e^(a - b))/(b - a),          0 < a <= b,
+ *      log K = log(1 + (g(-a)(-b) + g(-b) a)/(a - b)),     g(x) = e^x - 1 - x,                   b < 0 < a. */
+static double laplace_shift(double a, double b)
+{
+    if (b < 0 && a > 600) return -b - log1p(-b / a);
+    if (b < 0) return log1p((-b * kl_exp_rest(-a) + a * kl_exp_rest(-b)) / (a - b));
+    const double low = a < b ? a : b, d = fabs(a - b), psi = kl_is_near(low) ? kl_psi_near(low) : low - log1p(low);
+    if (d == 0) return psi;
+    const double E = -expm1(-d) / d, rest = d <= 0.5 ? kl_exp_rest(-d) / d : 1 - E;
+    return psi + log1p(low * rest / (1 + low * E));
+}
+
 static double laplace_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return p[0] == q[0] ? kl_chernoff_rates(kl_log_ratio(q[1] - p[1], q[1], p[1]), s, t) : NAN;
+    const double scales = kl_chernoff_rates(q[1], p[1], s, t), gap = fabs(p[0] - q[0]);
+    if (!(gap > 0 && scales < INFINITY)) return scales;
+    return kl_or_infinite(scales + laplace_shift(s * (gap / p[1]), t * (gap / q[1])));
 }
 
 static double laplace_entropy1(const double *t) { return 1 + KL_LN2_F64 + log(t[1]); }
@@ -68,7 +83,7 @@ static double gumbel_direct1(const double *p, const double *q)
 /* With the scale b in common, e^(-x/b) is exponential, of rate e^(loc/b). */
 static double gumbel_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return p[1] == q[1] ? kl_chernoff_rates((p[0] - q[0]) / p[1], s, t) : NAN;
+    return p[1] == q[1] ? kl_chernoff_logs((p[0] - q[0]) / p[1], s, t) : NAN;
 }
 
 static double gumbel_entropy1(const double *t) { return log(t[1]) + KL_EULER_GAMMA + 1; }
@@ -103,6 +118,7 @@ static double uniform_direct1(const double *p, const double *q)
 /* s log(width_p/overlap) + t log(width_q/overlap). */
 static double uniform_chernoff1(const double *p, const double *q, double s, double t)
 {
+    if (s > 1) return -t * uniform_direct1(p, q);
     const double low = fmax(p[0], q[0]), high = fmin(p[1], q[1]), overlap = high - low;
     if (!(overlap > 0)) return INFINITY;
     return s * log1p(((low - p[0]) + (p[1] - high)) / overlap) + t * log1p(((low - q[0]) + (q[1] - high)) / overlap);

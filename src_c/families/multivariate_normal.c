@@ -55,28 +55,87 @@ static double to_mixture(const double *ratios, const double *gap, const double *
     return kl_total_value(psi) + 0.5 * kl_norm2(E, kl_triangle(d));
 }
 
-/* In the coordinates L_q^-1 x, with N N^T = t Sigma_p + s I, N = I + F, and L_p = I + E, F of the accuracy of E:
- *     s t |N^-1 u|^2/2 + t KL(N(0, Sigma_p) || N(0, N N^T)) + s KL(N(0, I) || N(0, N N^T)). */
+/* Where a pivot is the small rest of a row that is subtracted, Cholesky magnifies roundings by the squares' ratio.
+ * From 4 on, rotations serve: of 400 pairs of conditions up to 1e6 the worst error is 1e-14, without them 7e-12. */
+static int has_small_pivot(const double *F, int64_t d)
+{
+    for (int64_t i = 0; i < d; i++) {
+        const double *row = kl_row_of(F, i);
+        if (kl_norm2(row, i) > 4 * (1 + row[i]) * (1 + row[i])) return 1;
+    }
+    return 0;
+}
+
+/* N with N N^T = t A A^T + s I, A = I + E, by rotating each column sqrt(s) e_j into sqrt(t) A: the roundings are
+ * magnified by the root of that ratio. w: d numbers. */
+static void rotated_factor(const double *E, double s, double t, int64_t d, double *N, double *w)
+{
+    for (int64_t i = 0, k = 0; i < d; i++)
+        for (int64_t j = 0; j <= i; j++, k++) N[k] = sqrt(t) * (E[k] + (i == j));
+    for (int64_t j = 0; j < d; j++) {
+        for (int64_t i = j; i < d; i++) w[i] = i == j ? sqrt(s) : 0;
+        for (int64_t i = j; i < d; i++) {
+            double *pivot = N + i * (i + 1) / 2 + i;
+            const double r = hypot(*pivot, w[i]), c = *pivot / r, z = w[i] / r;
+            *pivot = r;
+            for (int64_t k = i + 1; k < d; k++) {
+                double *below = N + k * (k + 1) / 2 + i;
+                const double x = *below;
+                *below = c * x + z * w[k];
+                w[k] = c * w[k] - z * x;
+            }
+        }
+    }
+}
+
+/* F with (I + F)(I + F)^T = t Sigma_p + s I in the coordinates L_q^-1 x, where L_p = I + E: near rows give a small F,
+ * of the accuracy of E. 0 if there is none (s > 1). */
+static int mixture_factor(const double *E, double s, double t, int64_t d, double *F, double *w)
+{
+    kl_gram_less_one(E, d, F);
+    for (int64_t k = 0; k < kl_triangle(d); k++) F[k] *= t;
+    const int positive = kl_cholesky_less_one(F, d);
+    if (s > 1 || (positive && !has_small_pivot(F, d))) return positive;
+    rotated_factor(E, s, t, d, F, w);
+    for (int64_t i = 0; i < d; i++) F[i * (i + 1) / 2 + i] -= 1;
+    return 1;
+}
+
+/* With N = I + F,
+ *     s t |N^-1 u|^2/2 + t KL(N(0, Sigma_p) || N(0, N N^T)) + s KL(N(0, I) || N(0, N N^T)),
+ * and beyond order 1
+ *     -s t |N^-1 u|^2/2 - t KL(N(0, Sigma_p) || N(0, I)) + KL(N(0, N N^T) || N(0, I)). */
+static double scales_beyond(const double *p, const double *q, const double *E, const double *F, double t, int64_t d)
+{
+    const int64_t n = kl_triangle(d);
+    kl_total psi = {0, 0};
+    for (int64_t i = 0; i < d; i++) {
+        const double f = kl_row_of(F, i)[i];
+        kl_total_add(&psi, kl_psi(f, 1 + f, 1));
+    }
+    const double known = kl_psi_diagonals(p, q, d) + 0.5 * kl_norm2(E, n);
+    return -t * known + (kl_total_value(psi) + 0.5 * kl_norm2(F, n));
+}
+
 static double chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
 {
     const int64_t d = dimension(K), n = kl_triangle(d);
     double *E = scratch, *N = E + n, *gap = N + n, *out = gap + n, *u = out + n, *ratios = u + d;
     kl_triangle_ratio(q + d, p + d, 0, d, E);
-    kl_gram_less_one(E, d, N);
-    for (int64_t k = 0; k < n; k++) N[k] *= t;
-    if (!kl_cholesky_less_one(N, d)) return INFINITY; /* beyond the range of double */
+    if (!mixture_factor(E, s, t, d, N, u)) return INFINITY;
+    double value = s > 1 ? scales_beyond(p + d, q + d, E, N, t, d) : 0;
     for (int64_t k = 0; k < n; k++) gap[k] = E[k] - N[k], E[k] = -N[k];
     for (int64_t i = 0; i < d; i++) {
         N[i * (i + 1) / 2 + i] += 1;
         ratios[i] = kl_row_of(p + d, i)[i] / kl_row_of(q + d, i)[i];
     }
-    double value = t * to_mixture(ratios, gap, N, d, out) + s * to_mixture(0, E, N, d, out);
+    if (s < 1) value = t * to_mixture(ratios, gap, N, d, out) + s * to_mixture(0, E, N, d, out);
     kl_triangle_solve(q + d, p, q, d, u);
     for (int64_t i = 0; i < d; i++) {
         for (int64_t k = 0; k < i; k++) u[i] -= kl_row_of(N, i)[k] * u[k];
         u[i] /= kl_row_of(N, i)[i];
     }
-    value += 0.5 * s * t * kl_norm2(u, d);
+    value += 0.5 * s * fabs(t) * kl_norm2(u, d);
     return kl_settled(kl_or_infinite(value), p, q, K);
 }
 

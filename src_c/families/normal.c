@@ -28,12 +28,14 @@ static double normal_direct1(const double *p, const double *q)
     return kl_psi(d, p[1], q[1]) + 0.5 * (e * e + u * u);
 }
 
-/* s t (m_p - m_q)^2/(2 v) + log(v/(s_p^2t s_q^2s))/2, v = t s_p^2 + s s_q^2. */
+/* s |t| (m_p - m_q)^2/(2 v) + |log(v/(s_p^2t s_q^2s))|/2, v = t s_p^2 + s s_q^2. */
 static double normal_chernoff1(const double *p, const double *q, double s, double t)
 {
-    const double a = p[1] / q[1], u = (p[0] - q[0]) / q[1], L = kl_log_ratio(p[1] - q[1], p[1], q[1]);
-    const double far = a > 0x1p500 ? (p[0] - q[0]) / p[1] / sqrt(t) : u / sqrt(t * a * a + s);
-    return 0.5 * (s * t * far * far + kl_chernoff_rates(2 * L, t, s));
+    const double a = p[1] / q[1], u = (p[0] - q[0]) / q[1], scales = kl_chernoff_squares(q[1], p[1], s, t);
+    if (scales == INFINITY) return scales;
+    const double far = s > 1 ? u / sqrt(kl_squares_left(q[1], p[1], t))
+                     : a > 0x1p500 ? (p[0] - q[0]) / p[1] / sqrt(t) : u / sqrt(t * a * a + s);
+    return 0.5 * (s * fabs(t) * far * far + scales);
 }
 
 static double normal_entropy1(const double *t) { return KL_HALF_LOG_2PI + 0.5 + log(t[1]); }
@@ -120,7 +122,7 @@ static double half_normal_direct1(const double *p, const double *q)
 }
 static double half_normal_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return 0.5 * kl_chernoff_rates(2 * kl_log_ratio(q[0] - p[0], q[0], p[0]), s, t);
+    return 0.5 * kl_chernoff_squares(q[0], p[0], s, t);
 }
 static double half_normal_entropy1(const double *t) { return 0.5 * log(0.5 * KL_PI_F64) + 0.5 + log(t[0]); }
 static kl_feature_row half_normal_mean1(const double *t, const double *c, double *x)
@@ -135,7 +137,7 @@ static kl_feature_row half_normal_natural1(const double *t, const double *c, dou
 static double rayleigh_direct1(const double *p, const double *q) { return kl_psi_square(p[0] - q[0], p[0], q[0]); }
 static double rayleigh_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return kl_chernoff_rates(2 * kl_log_ratio(q[0] - p[0], q[0], p[0]), s, t);
+    return kl_chernoff_squares(q[0], p[0], s, t);
 }
 static double rayleigh_entropy1(const double *t)
 {

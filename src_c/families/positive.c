@@ -47,13 +47,9 @@ static int32_t exponential_check1(const double *t, int *where)
 }
 
 static double exponential_direct1(const double *p, const double *q) { return rate_direct(p[0], q[0]); }
-static double rate_chernoff(double p, double q, double s, double t)
-{
-    return kl_chernoff_rates(kl_log_ratio(p - q, p, q), s, t);
-}
 static double exponential_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return rate_chernoff(p[0], q[0], s, t);
+    return kl_chernoff_rates(p[0], q[0], s, t);
 }
 static double exponential_entropy1(const double *t) { return 1 - log(t[0]); }
 static void exponential_sum1(const double *t, const double *first, double *sums) { sums[0] += first[0] / t[0]; }
@@ -79,9 +75,10 @@ static double pareto_direct1(const double *p, const double *q)
 /* From the larger beginning on, both are laws of one beginning; the mass before it counts, too. */
 static double pareto_chernoff1(const double *p, const double *q, double s, double t)
 {
+    if (s > 1 && p[0] < q[0]) return INFINITY;
     const double cut = p[0] < q[0] ? s * p[1] * kl_log_ratio(q[0] - p[0], q[0], p[0])
-                                   : t * q[1] * kl_log_ratio(p[0] - q[0], p[0], q[0]);
-    return cut + rate_chernoff(p[1], q[1], s, t);
+                                   : fabs(t) * q[1] * kl_log_ratio(p[0] - q[0], p[0], q[0]);
+    return cut + kl_chernoff_rates(p[1], q[1], s, t);
 }
 
 static double pareto_entropy1(const double *t) { return kl_log_quotient(t[0], t[1]) + 1 + 1 / t[1]; }
@@ -117,7 +114,7 @@ static double weibull_direct1(const double *p, const double *q)
 
 static double weibull_chernoff1(const double *p, const double *q, double s, double t)
 {
-    return p[1] == q[1] ? kl_chernoff_rates(p[1] * kl_log_ratio(q[0] - p[0], q[0], p[0]), s, t) : NAN;
+    return p[1] == q[1] ? kl_chernoff_logs(p[1] * kl_log_ratio(q[0] - p[0], q[0], p[0]), s, t) : NAN;
 }
 
 static double weibull_entropy1(const double *t)
@@ -177,13 +174,17 @@ static double inverse_gaussian_direct1(const double *p, const double *q)
 
 /* With l_r = s l_p + t l_q and l_r/m_r^2 = s l_p/m_p^2 + t l_q/m_q^2,
  *     C = log(l_r/(l_p^s l_q^t))/2 + l_r/m_r - s l_p/m_p - t l_q/m_q,
- * and by Lagrange's identity the rest is s t l_p l_q (1/m_p - 1/m_q)^2 over the sum of the three. */
+ * and by Lagrange's identity the rest is s t l_p l_q (1/m_p - 1/m_q)^2 over the sum of the three. Beyond order 1 both
+ * parts change their sign; l_r/m_r^2 (here in units of the smaller m) may be 0 there, but not below. */
 static double inverse_gaussian_chernoff1(const double *p, const double *q, double s, double t)
 {
     const double gap = (p[0] - q[0]) / q[0], a = p[1] / p[0], b = q[1] / q[0];
-    const double all = sqrt(s * p[1] + t * q[1]) * sqrt(s * (a / p[0]) + t * (b / q[0]));
-    const double rest = s * t * (gap * a) * (gap * (q[1] / p[0]) / (all + s * a + t * b));
-    return kl_or_infinite(0.5 * rate_chernoff(p[1], q[1], s, t) + (gap == 0 ? 0 : rest));
+    const double unit = fmin(p[0], q[0]), x = unit / p[0], y = unit / q[0];
+    const double l_r = kl_on_line(p[1], q[1], s, t), bend = kl_on_line(p[1] * x * x, q[1] * y * y, s, t);
+    if (!(l_r > 0 && bend >= 0)) return INFINITY;
+    const double all = sqrt(l_r) * (sqrt(bend) / unit) + kl_on_line(a, b, s, t);
+    const double rest = s * fabs(t) * (gap * a) * (gap * (q[1] / p[0]) / all);
+    return kl_or_infinite(0.5 * kl_chernoff_rates(p[1], q[1], s, t) + (gap == 0 ? 0 : rest));
 }
 
 /* e^x E1(x), the exponential integral: its series up to 1, then the continued fraction of Lentz, whose terms fall by

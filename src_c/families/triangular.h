@@ -188,16 +188,16 @@ static inline int kl_cholesky_less_one(double *X, int64_t d)
     return 1;
 }
 
-/* In place, Y with Y^T Y = S; 0 if S is not positive. */
-static inline int kl_cholesky_reversed(double *S, int64_t d)
+/* In place, from X, F with (I + F)^T (I + F) = I + X, of the relative accuracy of X; 0 if I + X is not positive. */
+static inline int kl_cholesky_reversed_less_one(double *X, int64_t d)
 {
     for (int64_t i = d - 1; i >= 0; i--) {
-        double *row = S + i * (i + 1) / 2;
+        double *row = X + i * (i + 1) / 2;
         for (int64_t j = i; j >= 0; j--) {
             double s = row[j];
-            for (int64_t k = i + 1; k < d; k++) s -= kl_row_of(S, k)[i] * kl_row_of(S, k)[j];
-            if (j < i) row[j] = s / row[i];
-            else if (s > 0 && s <= DBL_MAX) row[j] = sqrt(s);
+            for (int64_t k = i + 1; k < d; k++) s -= kl_row_of(X, k)[i] * kl_row_of(X, k)[j];
+            if (j < i) row[j] = s / (1 + row[i]);
+            else if (s > -1 && s <= DBL_MAX) row[j] = s / (1 + sqrt(1 + s));
             else return 0;
         }
     }

@@ -82,19 +82,42 @@ static double direct(const double *p, const double *q, int64_t K, double *scratc
     return kl_settled(kl_or_infinite(value), p, q, K);
 }
 
+/* KL(p||r) from Y = I + F = L_r^-1 L_p: the terms of `direct`, y = (n_p - k)/2, x = (n_r - k)/2, gap = n_r - n_p. Of
+ * rows of one mean y Y_kk^2/x - 1 is rounded: sqrt(n) u of the value. */
+static double to_member(double np, double gap, const double *F, int64_t d)
+{
+    kl_total sum = {0.5 * np * off_diagonal2(F, d), 0};
+    for (int64_t k = 0; k < d; k++) {
+        const double f = kl_row_of(F, k)[k], square = f * (2 + f);
+        const double y = 0.5 * (np - (double)k), x = y + 0.5 * gap, less = (y * square - 0.5 * gap) / x;
+        kl_total_add(&sum, kl_is_near(less) ? x * kl_psi_near(less) : x * (less - log(y / x) - 2 * log1p(f)));
+        kl_total_add(&sum, 0.5 * (double)k * (kl_is_near(square) ? kl_psi_near(square) : square - 2 * log1p(f)));
+        kl_total_add(&sum, kl_bregman_h(0.5 * gap, x, y));
+    }
+    return kl_total_value(sum);
+}
+
 /* r has n_r = s n_p + t n_q and V_r^-1 = s V_p^-1 + t V_q^-1: with L_q^-1 L_p = I + M and Y^T Y = I + t (M + M^T +
- * M^T M), its factor is L_p Y^-1. */
+ * M^T M), its factor is L_p Y^-1. Beyond order 1 there may be no such r: then Y^T Y or n_r is out of bounds. Near rows:
+ * C = |t KL(p||q) - KL(p||r)| as beyond order 1, which for s >= 1/2 cancels to a half; s KL(r||p) + t KL(r||q) would
+ * have the rounding of r, n u^2. */
 static double chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
 {
+    if (s < 0.5) return chernoff(q, p, t, s, K, scratch);
     const int64_t d = dimension(K), n = kl_triangle(d);
     double *r = scratch, *M = r + K, *Y = M + n, *rest = Y + n;
-    const double forth = direct(p, q, K, rest), back = direct(q, p, K, rest);
-    if (kl_chernoff_is_near(forth, back)) return kl_settled(kl_chernoff_near(forth, back, s, t), p, q, K);
+    const double gap = (p[0] - q[0]) / (p[0] - (double)(d - 1));
+    if (s > 1 && !(kl_beyond(p[0], q[0], t).high > (double)(d - 1))) return INFINITY;
     kl_triangle_ratio(q + 1, p + 1, 0, d, M);
+    const int near = gap * gap < 0.01 && kl_norm2(M, n) < 0.01;
     kl_outer_less_one(M, d, Y);
     for (int64_t k = 0; k < n; k++) Y[k] *= t;
+    if (!kl_cholesky_reversed_less_one(Y, d)) return INFINITY; /* for s < 1: beyond the range of double */
+    if (s > 1 || near) {
+        const double whole = t * direct(p, q, K, rest), part = to_member(p[0], -t * (p[0] - q[0]), Y, d);
+        return kl_settled(kl_or_infinite(s > 1 ? part - whole : whole - part), p, q, K);
+    }
     for (int64_t i = 0; i < d; i++) Y[i * (i + 1) / 2 + i] += 1;
-    if (!kl_cholesky_reversed(Y, d)) return INFINITY; /* beyond the range of double */
     r[0] = s * p[0] + t * q[0];
     kl_triangle_divide(p + 1, Y, d, r + 1);
     return s * direct(r, p, K, rest) + t * direct(r, q, K, rest);
