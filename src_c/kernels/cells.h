@@ -1,11 +1,11 @@
 /* Tables for log(f), f > 0: the binade [17/24, 17/12) in eight cells, of equal width in the mantissa's bits.
  *
- * The cell around 1 is [1 - 1/24, 1 + 1/24], and there the middle m is 1 and log(m) 0: what vanishes at f = 1 keeps
- * its relative accuracy. In every cell f = m (1 + t) with |t| <= 0.0573, so that short polynomials in t do the rest.
+ * The cell around 1 is [1 - 1/24, 1 + 1/24], and there the middle b is 1 and log(b) 0: what vanishes at f = 1 keeps
+ * its relative accuracy. In every cell f = b (1 + t) with |t| <= 0.0573, so that short polynomials in t do the rest.
  *
- * Beside the cell around 1, log(m) is 0.1 and (1 + z) log(1 + z) - z as small as 9e-4: half a unit of log(m) would be
- * 70 units of that. So the middles are the numbers, of 12,001 around each half-way point, for which log(m) and m times
- * the rounded log(m) lie closest to numbers of the format (S. Gal, 1986): within 0.5 units of the least value of
+ * Beside the cell around 1, log(b) is 0.1 and (1 + z) log(1 + z) - z as small as 9e-4: half a unit of log(b) would be
+ * 70 units of that. So the middles are the numbers, of 12,001 around each half-way point, for which log(b) and b times
+ * the rounded log(b) lie closest to numbers of the format (S. Gal, 1986): within 0.5 units of the least value of
  * (1 + z) log(1 + z) - z in the cell.
  */
 enum { KL_MIDDLE, KL_INVERSE, KL_LOG_MIDDLE };

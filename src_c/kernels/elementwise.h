@@ -7,23 +7,23 @@
  * so that, by the compensation identity, weighted KLs to the centre minus the sum are the divergence; every part is
  * of second order in the distances to the centre, as in the product form.
  *     ABS       -|x - y| / 2           TRIANGLE   -(x - y)^2 / (2 c + x + y)
- * The logarithm, by the tables of cells.h: 1 + z = m (1 + t), z0 = m - 1, r = z - z0 = m t, and
- *     (1 + z) log(1 + z) - z = m log(m) - z0 + r (log(m) + t H(t)),       H(t) = ((1 + t) log(1 + t) - t) / t^2
- *                log(1 + z) - z = log(m) - z0 + (t - r) + t^2 L(t),       L(t) = (log(1 + t) - t) / t^2
- * Around z = 0 there is m = 1, and what is left is z^2 H(z) or z^2 L(z).
+ * The logarithm, by the tables of cells.h: 1 + z = b (1 + t), z0 = b - 1, r = z - z0 = b t, and
+ *     (1 + z) log(1 + z) - z = b log(b) - z0 + r (log(b) + t H(t)),       H(t) = ((1 + t) log(1 + t) - t) / t^2
+ *                log(1 + z) - z = log(b) - z0 + (t - r) + t^2 L(t),       L(t) = (log(1 + t) - t) / t^2
+ * Around z = 0 there is b = 1, and what is left is z^2 H(z) or z^2 L(z).
  *
  * A chain of 20 dependent operations: KL_LOCKSTEP vectors go through it side by side.
  */
 #define KL_EACH KL_UNROLL for (int j = 0; j < KL_LOCKSTEP; j++)
 
-typedef struct { KL_V z, z0, r, t, middle, inverse, log; } KL_NAME(kl_cell); /* inverse = 1/m, log = log(m) */
+typedef struct { KL_V z, z0, r, t, middle, inverse, log; } KL_NAME(kl_cell); /* middle = b, inverse = 1/b, log = log(b) */
 
 KL_INLINE void KL_NAME(kl_cells_of)(const KL_V *x, const KL_V *y, KL_NAME(kl_cell) *a)
 {
     KL_U s[KL_LOCKSTEP], e[KL_LOCKSTEP];
     KL_EACH a[j].z = x[j] + y[j];
-    /* The bits of f = 1 + z count cells. The logarithm of a bin that both rows leave empty, where it stands for
-     * 0 log 0, is kept finite and small: f is never 0, but a unit more than 1 + z. */
+    /* The bits of 1 + z count cells. The logarithm of a bin that both rows leave empty, where it stands for
+     * 0 log 0, is kept finite and small: they are those of a number a unit larger, never 0. */
     KL_EACH s[j] = (KL_U)(a[j].z + KL_NAME(kl_set)(1 + KL_EPSILON)) + KL_CELL_SHIFT;
     KL_EACH { e[j] = s[j] & KL_BINADES; s[j] >>= KL_CELL_BITS; }
     KL_EACH a[j].middle = (KL_V)((KL_U)KL_LOOKUP(KL_CELLS[KL_MIDDLE], s[j]) + e[j]);
@@ -52,9 +52,9 @@ KL_INLINE void KL_NAME(kl_js_terms)(const KL_V *x, const KL_V *y, KL_V *term)
     KL_EACH term[j] = KL_FMA(a[j].r, term[j], at_middle[j]);
 }
 
-/* With u = x number and lambda = log(1 + t), t - r = r (1/m - 1):
- *     (1 + u) log(1 + z) - z  =  (1 + u) log(m) - z0  +  (t - r) + t^2 L(t)  +  u lambda
- * log(m), which is -36 where both rows are all but empty, and u = -1, cancels before anything else is added. */
+/* With u = x number and lambda = log(1 + t), t - r = r (1/b - 1):
+ *     (1 + u) log(1 + z) - z  =  (1 + u) log(b) - z0  +  (t - r) + t^2 L(t)  +  u lambda
+ * log(b), which is -36 where both rows are all but empty, and u = -1, cancels before anything else is added. */
 KL_INLINE void KL_NAME(kl_skew_terms)(const KL_V *x, const KL_V *y, KL_T number, KL_V *term)
 {
     KL_NAME(kl_cell) a[KL_LOCKSTEP];
