@@ -16,7 +16,7 @@
  */
 #define KL_EACH KL_UNROLL for (int j = 0; j < KL_LOCKSTEP; j++)
 
-typedef struct { KL_V z, z0, r, t, middle, inverse, log; } KL_NAME(kl_cell); /* middle = b, inverse = 1/b, log = log(b) */
+typedef struct { KL_V z, z0, r, t, middle, inverse, log; } KL_NAME(kl_cell); /* middle = b, log = log(b) */
 
 KL_INLINE void KL_NAME(kl_cells_of)(const KL_V *x, const KL_V *y, KL_NAME(kl_cell) *a)
 {
