@@ -2,8 +2,9 @@
  *
  * The ISA file defines before: KL_VECTOR_BYTES, KL_HAS_FMA, and KL_FMA_F64, KL_FMA_F32, KL_BITS_F64,
  * KL_BITS_F32 (sign bits of the lanes of a mask, as an integer), KL_SELECT_F64 (mask, yes, no), KL_MIN_F64, KL_MIN_F32
- * (the second operand if either is NaN). May be missing: KL_CONVERT_F64 (int64 to double), KL_LOOKUP_F64 and
- * KL_LOOKUP_F32 (entries of a table of 8, by the low 3 bits of integers).
+ * (the second operand if either is NaN), KL_LOCKSTEP (vectors that a sum over bins takes side by side: 4 where there
+ * are 32 registers, else 2). May be missing: KL_CONVERT_F64 (int64 to double), KL_LOOKUP_F64 and KL_LOOKUP_F32
+ * (entries of a table of 8, by the low 3 bits of integers).
  *
  * Lanes. Sums over the bins of one row always run in KL_LANES interleaved partial sums, whatever the
  * width of the machine's vectors: a group of KL_NV vectors holds them. So every ISA adds the same
