@@ -42,13 +42,13 @@ static const float KL_LOG1P_F32[4] = {-0x1.fffff0p-2f, 0x1.555548p-2f, -0x1.008f
 #ifndef KL_LOOKUP_F64
 KL_INLINE vf64 kl_lookup_f64(const double *table, vu64 index)
 {
-    vf64 r;
+    vf64 r = {0};
     KL_UNROLL for (int j = 0; j < KL_W64; j++) r[j] = table[index[j] & 7];
     return r;
 }
 KL_INLINE vf32 kl_lookup_f32(const float *table, vu32 index)
 {
-    vf32 r;
+    vf32 r = {0};
     KL_UNROLL for (int j = 0; j < KL_W32; j++) r[j] = table[index[j] & 7];
     return r;
 }
