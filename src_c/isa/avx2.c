@@ -5,15 +5,28 @@
 #define KL_ISA_BIT 2u
 #define KL_MR64 6
 #define KL_MR32 6
+#define KL_LOCKSTEP 2
 #define KL_FMA_F64(a, b, c) ((vf64)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c)))
 #define KL_FMA_F32(a, b, c) ((vf32)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
 #define KL_BITS_F64(m) ((uint32_t)_mm256_movemask_pd((__m256d)(m)))
 #define KL_BITS_F32(m) ((uint32_t)_mm256_movemask_ps((__m256)(m)))
 #define KL_SELECT_F64(m, a, b) ((vf64)_mm256_blendv_pd((__m256d)(b), (__m256d)(a), (__m256d)(m)))
-#define KL_IF_ZERO_F64(x, a, b) KL_SELECT_F64((x) == 0, a, b)
-#define KL_IF_ZERO_F32(x, a, b) ((vf32)_mm256_blendv_ps((__m256)(b), (__m256)(a), (__m256)((x) == 0)))
 #define KL_MIN_F64(a, b) ((vf64)_mm256_min_pd((__m256d)(a), (__m256d)(b)))
 #define KL_MIN_F32(a, b) ((vf32)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define KL_LOOKUP_F32(table, i) ((vf32)_mm256_permutevar8x32_ps(_mm256_load_ps(table), (__m256i)(i)))
+
+/* Each half of the table is eight floats to the permutation: bits 0 and 1 of an index choose two neighbours, bit 2 the
+ * half. */
+static inline __attribute__((always_inline)) __m256d kl_lookup_avx2(const double *table, __m256i i)
+{
+    const __m256i twice = _mm256_slli_epi64(i, 1);
+    const __m256i pair = _mm256_or_si256(_mm256_shuffle_epi32(twice, 0xa0), _mm256_set1_epi64x(1LL << 32));
+    const __m256 low = _mm256_permutevar8x32_ps((__m256)_mm256_load_pd(table), pair);
+    const __m256 high = _mm256_permutevar8x32_ps((__m256)_mm256_load_pd(table + 4), pair);
+    return _mm256_blendv_pd((__m256d)low, (__m256d)high, (__m256d)_mm256_slli_epi64(i, 61));
+}
+#define KL_LOOKUP_F64(table, i) ((vf64)kl_lookup_avx2(table, (__m256i)(i)))
+
 #include "../kernels/kernels.h"
 
 const kl_kernels kl_kernels_avx2 = KL_TABLE("avx2");

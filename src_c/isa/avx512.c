@@ -7,6 +7,7 @@
 #endif
 #define KL_MR64 12
 #define KL_MR32 12
+#define KL_LOCKSTEP 4
 #define KL_FMA_F64(a, b, c) ((vf64)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
 #define KL_FMA_F32(a, b, c) ((vf32)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
 #define KL_BITS_F64(m) ((uint32_t)_mm512_movepi64_mask((__m512i)(m)))
@@ -15,14 +16,14 @@
     ((vf64)_mm512_mask_blend_pd(_mm512_movepi64_mask((__m512i)(m)), (__m512d)(b), (__m512d)(a)))
 #define KL_IF_ZERO_F64(x, a, b) \
     ((vf64)_mm512_mask_blend_pd(_mm512_testn_epi64_mask((__m512i)(x), (__m512i)(x)), (__m512d)(b), (__m512d)(a)))
-#define KL_IF_ZERO_F32(x, a, b) \
-    ((vf32)_mm512_mask_blend_ps(_mm512_testn_epi32_mask((__m512i)(x), (__m512i)(x)), (__m512)(b), (__m512)(a)))
 #define KL_IF_LESS_F64(x, y, a, b) \
     ((vf64)_mm512_mask_blend_pd(_mm512_cmp_pd_mask((__m512d)(x), (__m512d)(y), _CMP_LT_OQ), (__m512d)(b), (__m512d)(a)))
 #define KL_CONVERT_F64(x) ((vf64)_mm512_cvtepi64_pd((__m512i)(x)))
-#define KL_LOOKUP_F64(table, i) ((vf64)_mm512_permutexvar_pd((__m512i)(i), _mm512_loadu_pd(table)))
 #define KL_MIN_F64(a, b) ((vf64)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
 #define KL_MIN_F32(a, b) ((vf32)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define KL_LOOKUP_F64(table, i) ((vf64)_mm512_permutexvar_pd((__m512i)(i), _mm512_load_pd(table)))
+#define KL_LOOKUP_F32(table, i) \
+    ((vf32)_mm512_permutexvar_ps((__m512i)(i), _mm512_broadcast_f32x8(_mm256_load_ps(table))))
 #include "../kernels/kernels.h"
 
 #ifndef KL_DOT_BYTES

@@ -7,69 +7,85 @@
  * so that, by the compensation identity, weighted KLs to the centre minus the sum are the divergence; every part is
  * of second order in the distances to the centre, as in the product form.
  *     ABS       -|x - y| / 2           TRIANGLE   -(x - y)^2 / (2 c + x + y)
- * The logarithm: 1 + z = 2^e (1 + r), r in [sqrt(1/2) - 1, sqrt(2) - 1], r = z where e = 0, and
- *     h(r) = (1 + r) log(1 + r) - r,    (1 + z) log(1 + z) - z = 2^e h(r) + (1 - 2^e) + (1 + z) e ln2.
- * float64: v = r / (2 + r), s = atanh(v)/v - 1, h = v (r + 2 (1 + r) s); float32: h = r^2 times a polynomial.
+ * The logarithm, by the tables of cells.h: 1 + z = b (1 + t), z0 = b - 1, r = z - z0 = b t, and
+ *     (1 + z) log(1 + z) - z = b log(b) - z0 + r (log(b) + t H(t)),       H(t) = ((1 + t) log(1 + t) - t) / t^2
+ *                log(1 + z) - z = log(b) - z0 + (t - r) + t^2 L(t),       L(t) = (log(1 + t) - t) / t^2
+ * Around z = 0 there is b = 1, and what is left is z^2 H(z) or z^2 L(z).
+ *
+ * A chain of 20 dependent operations: KL_LOCKSTEP vectors go through it side by side.
  */
-typedef struct { KL_V z, f, r, m, power, e_ln2; } KL_NAME(kl_split); /* f = 1 + z, m = 1 + r, power = 2^e */
+#define KL_EACH KL_UNROLL for (int j = 0; j < KL_LOCKSTEP; j++)
 
-KL_INLINE KL_NAME(kl_split) KL_NAME(kl_split_of)(KL_V x, KL_V y)
+typedef struct { KL_V z, z0, r, t, middle, inverse, log; } KL_NAME(kl_cell); /* middle = b, log = log(b) */
+
+KL_INLINE void KL_NAME(kl_cells_of)(const KL_V *x, const KL_V *y, KL_NAME(kl_cell) *a)
 {
-    KL_NAME(kl_split) a;
-    a.z = x + y;
-    a.f = a.z + KL_NAME(kl_set)(1);
-    /* f is positive, so its bits count binades from sqrt(1/2) once that is shifted to 1. */
-    KL_U power = ((KL_U)a.f + KL_ROOT_SHIFT) & KL_EXPONENT_BITS, scaled = power - KL_ONE_BITS; /* e, by 2^mantissa */
-    a.power = (KL_V)power;
-    a.e_ln2 = KL_NAME(kl_exponent_ln2)(scaled);
-    a.m = (KL_V)((KL_U)a.f - scaled);
-    a.r = KL_IF_ZERO(scaled, a.z, a.m - KL_NAME(kl_set)(1));
-    return a;
+    KL_U s[KL_LOCKSTEP], e[KL_LOCKSTEP];
+    KL_EACH a[j].z = x[j] + y[j];
+    /* The bits of 1 + z count cells. The logarithm of a bin that both rows leave empty, where it stands for
+     * 0 log 0, is kept finite and small: they are those of a number a unit larger, never 0. */
+    KL_EACH s[j] = (KL_U)(a[j].z + KL_NAME(kl_set)(1 + KL_EPSILON)) + KL_CELL_SHIFT;
+    KL_EACH { e[j] = s[j] & KL_BINADES; s[j] >>= KL_CELL_BITS; }
+    KL_EACH a[j].middle = (KL_V)((KL_U)KL_LOOKUP(KL_CELLS[KL_MIDDLE], s[j]) + e[j]);
+    KL_EACH a[j].inverse = (KL_V)((KL_U)KL_LOOKUP(KL_CELLS[KL_INVERSE], s[j]) - e[j]);
+    KL_EACH a[j].z0 = a[j].middle - KL_NAME(kl_set)(1);
+    KL_EACH a[j].r = a[j].z - a[j].z0;
+    KL_EACH a[j].t = a[j].r * a[j].inverse;
+    KL_EACH a[j].log = KL_NAME(kl_add_exponent)(KL_LOOKUP(KL_CELLS[KL_LOG_MIDDLE], s[j]), e[j]);
 }
 
-/* v and s of the series for log(1 + r) = 2 v (1 + s) */
-typedef struct { KL_V v, s; } KL_NAME(kl_series);
-
-KL_INLINE KL_NAME(kl_series) KL_NAME(kl_series_of)(KL_V r)
+/* The polynomial with n coefficients c in t, in each of the vectors. */
+KL_INLINE void KL_NAME(kl_polynomials)(const KL_T *c, int n, const KL_NAME(kl_cell) *a, KL_V *p)
 {
-    KL_V v = r / (r + KL_NAME(kl_set)(2)), w = v * v, p = KL_NAME(kl_set)(KL_ATANH_SMALL[KL_SERIES - 1]);
-    KL_UNROLL for (int i = KL_SERIES - 2; i >= 0; i--) p = KL_FMA(p, w, KL_NAME(kl_set)(KL_ATANH_SMALL[i]));
-    return (KL_NAME(kl_series)){v, w * p};
+    KL_EACH p[j] = KL_NAME(kl_set)(c[n - 1]);
+    KL_UNROLL for (int i = n - 2; i >= 0; i--) KL_EACH p[j] = KL_FMA(p[j], a[j].t, KL_NAME(kl_set)(c[i]));
 }
 
-KL_INLINE KL_V KL_NAME(kl_js_term)(KL_V x, KL_V y)
+KL_INLINE void KL_NAME(kl_js_terms)(const KL_V *x, const KL_V *y, KL_V *term)
 {
-    KL_NAME(kl_split) a = KL_NAME(kl_split_of)(x, y);
-    KL_V far = KL_FMA(a.f, a.e_ln2, KL_NAME(kl_set)(1) - a.power);
-#ifdef KL_H_SERIES
-    KL_V r2 = a.r * a.r, h = KL_NAME(kl_set)(KL_H[KL_H_SERIES - 1]);
-    KL_UNROLL for (int i = KL_H_SERIES - 2; i >= 0; i--) h = KL_FMA(h, a.r, KL_NAME(kl_set)(KL_H[i]));
-    return KL_FMA(a.power * r2, h, far);
-#else
-    KL_NAME(kl_series) t = KL_NAME(kl_series_of)(a.r);
-    return KL_FMA(a.power * t.v, KL_FMA(a.m + a.m, t.s, a.r), far);
-#endif
+    KL_NAME(kl_cell) a[KL_LOCKSTEP];
+    KL_V at_middle[KL_LOCKSTEP];
+    KL_NAME(kl_cells_of)(x, y, a);
+    KL_EACH at_middle[j] = KL_FMA(a[j].log, a[j].middle, -a[j].z0);
+    KL_NAME(kl_polynomials)(KL_H, sizeof KL_H / sizeof *KL_H, a, term);
+    KL_EACH term[j] = KL_FMA(a[j].t, term[j], a[j].log);
+    KL_EACH term[j] = KL_FMA(a[j].r, term[j], at_middle[j]);
 }
 
-/* log(1 + r) = r - v (r - 2 s); where e = 0,  (1 + u) log(1 + r) - z  with r = z  is  u z - (1 + u) v (r - 2 s). */
-KL_INLINE KL_V KL_NAME(kl_skew_term)(KL_V x, KL_V y, KL_T number)
+/* With u = x number and lambda = log(1 + t), t - r = r (1/b - 1):
+ *     (1 + u) log(1 + z) - z  =  (1 + u) log(b) - z0  +  (t - r) + t^2 L(t)  +  u lambda
+ * log(b), which is -36 where both rows are all but empty, and u = -1, cancels before anything else is added. */
+KL_INLINE void KL_NAME(kl_skew_terms)(const KL_V *x, const KL_V *y, KL_T number, KL_V *term)
 {
-    KL_NAME(kl_split) a = KL_NAME(kl_split_of)(x, y);
-    KL_NAME(kl_series) t = KL_NAME(kl_series_of)(a.r);
-    KL_V u = x * number, ratio = KL_NAME(kl_set)(1) + u, bend = t.v * KL_FMA(t.s, KL_NAME(kl_set)(-2), a.r);
-    KL_V lead = KL_IF_ZERO((KL_U)a.e_ln2, u * a.z, KL_FMA(ratio, a.r, -a.z)); /* 0 ln2 is +0.0 */
-    return KL_FMA(ratio, a.e_ln2 - bend, lead);
+    KL_NAME(kl_cell) a[KL_LOCKSTEP];
+    KL_V u[KL_LOCKSTEP], lead[KL_LOCKSTEP], square[KL_LOCKSTEP];
+    KL_NAME(kl_cells_of)(x, y, a);
+    KL_EACH u[j] = x[j] * number;
+    KL_EACH lead[j] = KL_FMA(u[j], a[j].log, a[j].log - a[j].z0);
+    KL_EACH lead[j] = KL_FMA(a[j].r, a[j].inverse - KL_NAME(kl_set)(1), lead[j]);
+    KL_NAME(kl_polynomials)(KL_LOG1P, sizeof KL_LOG1P / sizeof *KL_LOG1P, a, term);
+    KL_EACH square[j] = a[j].t * a[j].t;
+    KL_EACH lead[j] = KL_FMA(square[j], term[j], lead[j]);
+    KL_EACH term[j] = KL_FMA(u[j], KL_FMA(square[j], term[j], a[j].t), lead[j]);
 }
 
-KL_INLINE KL_V KL_NAME(kl_step)(int shape, KL_V x, KL_V y, KL_V c, KL_T number, KL_V sum)
+KL_INLINE KL_V KL_NAME(kl_triangle_step)(KL_V x, KL_V y, KL_V c, KL_V sum)
 {
-    if (shape == KL_SUM_ABS) return sum + KL_NAME(kl_magnitude)(x - y);
-    if (shape == KL_SUM_TRIANGLE) {
-        /* |d| is a lower bound of p + q that holds for the rounded numbers, too. */
-        KL_V d = x - y, size = KL_NAME(kl_magnitude)(d), total = -KL_MIN(-size, -((x + y) + (c + c)));
-        return KL_FMA(d, d / (total + KL_NAME(kl_set)(KL_LEAST_TOTAL)), sum);
+    /* |d| is a lower bound of p + q that holds for the rounded numbers, too. */
+    KL_V d = x - y, size = KL_NAME(kl_magnitude)(d), total = -KL_MIN(-size, -((x + y) + (c + c)));
+    return KL_FMA(d, d / (total + KL_NAME(kl_set)(KL_LEAST_TOTAL)), sum);
+}
+
+KL_INLINE void KL_NAME(kl_steps)(int shape, const KL_V *x, const KL_V *y, KL_V c, KL_T number, KL_V *sum)
+{
+    KL_V term[KL_LOCKSTEP];
+    switch (shape) {
+    case KL_SUM_ABS: KL_EACH sum[j] += KL_NAME(kl_magnitude)(x[j] - y[j]); return;
+    case KL_SUM_TRIANGLE: KL_EACH sum[j] = KL_NAME(kl_triangle_step)(x[j], y[j], c, sum[j]); return;
+    case KL_SUM_JS: KL_NAME(kl_js_terms)(x, y, term); break;
+    default: KL_NAME(kl_skew_terms)(x, y, number, term);
     }
-    return KL_FMA(c, shape == KL_SUM_JS ? KL_NAME(kl_js_term)(x, y) : KL_NAME(kl_skew_term)(x, y, number), sum);
+    KL_EACH sum[j] = KL_FMA(c, term[j], sum[j]);
 }
 
 /* One register tile, two rows at a time: the logarithm needs the registers. */
@@ -80,24 +96,36 @@ KL_INLINE void KL_NAME(kl_tile_sums)(int shape, const kl_product_args *args, con
     const KL_T factor = shape == KL_SUM_ABS ? (KL_T)-0.5 : shape == KL_SUM_TRIANGLE ? -1 : 1;
     const KL_T number = (KL_T)args->number;
     for (int i = 0; i < KL_MR; i += 2) {
-        KL_V all[2][2] = {{{0}, {0}}, {{0}, {0}}};
+        KL_V all[4] = {{0}, {0}, {0}, {0}}; /* row i: halves 0 and 1; row i + 1 */
         for (int64_t begin = 0; begin < args->K; begin += KL_CHAIN) {
             const int64_t end = args->K < begin + KL_CHAIN ? args->K : begin + KL_CHAIN;
-            KL_V sum[2][2] = {{{0}, {0}}, {{0}, {0}}};
+            KL_V sum[4] = {{0}, {0}, {0}, {0}};
             for (int64_t k = begin; k < end; k++) {
-                KL_V c = KL_NAME(kl_set)(weights[k]);
-                KL_UNROLL for (int h = 0; h < 2; h++) {
-                    KL_V y = KL_NAME(kl_load)(right + k * KL_NR + h * KL_W);
-                    KL_UNROLL for (int r = 0; r < 2; r++) {
-                        KL_V x = KL_NAME(kl_set)(left[k * KL_MR + i + r]);
-                        sum[r][h] = KL_NAME(kl_step)(shape, x, y, c, number, sum[r][h]);
-                    }
+                KL_V c = KL_NAME(kl_set)(weights[k]), x[4], y[4];
+                KL_UNROLL for (int j = 0; j < 4; j++) {
+                    x[j] = KL_NAME(kl_set)(left[k * KL_MR + i + j / 2]);
+                    y[j] = KL_NAME(kl_load)(right + k * KL_NR + j % 2 * KL_W);
                 }
+                KL_UNROLL for (int j = 0; j < 4; j += KL_LOCKSTEP)
+                    KL_NAME(kl_steps)(shape, x + j, y + j, c, number, sum + j);
             }
-            KL_UNROLL for (int r = 0; r < 2; r++)
-                KL_UNROLL for (int h = 0; h < 2; h++) all[r][h] += sum[r][h];
+            KL_UNROLL for (int j = 0; j < 4; j++) all[j] += sum[j];
         }
-        KL_UNROLL for (int r = 0; r < 2; r++)
-            KL_UNROLL for (int h = 0; h < 2; h++) total->v[i + r][h] = all[r][h] * factor;
+        KL_UNROLL for (int j = 0; j < 4; j++) total->v[i + j / 2][j % 2] = all[j] * factor;
     }
 }
+
+/* Functions of their own: among the registers of the epilogue, the compiler keeps sums in memory (37% slower). */
+#define KL_SUMS(shape, name)                                                                                      \
+    static __attribute__((noinline)) void KL_NAME(kl_sums_##name)(const kl_product_args *args, const KL_T *left,  \
+                                                                  const KL_T *right, KL_NAME(kl_tile) *total)     \
+    {                                                                                                             \
+        KL_NAME(kl_tile_sums)(shape, args, left, right, total);                                                   \
+    }
+KL_SUMS(KL_SUM_JS, js)
+KL_SUMS(KL_SUM_SKEW, skew)
+KL_SUMS(KL_SUM_ABS, abs)
+KL_SUMS(KL_SUM_TRIANGLE, triangle)
+
+#undef KL_SUMS
+#undef KL_EACH

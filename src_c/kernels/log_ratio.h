@@ -45,16 +45,20 @@ KL_INLINE kl_log_reduced kl_log_reduce(vf64 p, vf64 q, vf64 d)
     return r;
 }
 
-/* e * factor, e being that of a shift. */
-KL_INLINE vf64 kl_times_exponent(vi64 shift, double factor)
+/* The e of a shift as a double, in KL_EXPONENT_UNITs. */
+KL_INLINE vf64 kl_exponent(vi64 shift)
 {
 #ifdef KL_CONVERT_F64
-    return KL_CONVERT_F64(shift) * (factor * 0x1p-52);
+#define KL_EXPONENT_UNIT 0x1p-52
+    return KL_CONVERT_F64(shift);
 #else
+#define KL_EXPONENT_UNIT 1
     vu64 biased = ((vu64)shift + ((uint64_t)2048 << 52)) >> 52; /* into the mantissa of 2^52 */
-    return ((vf64)(biased | 0x4330000000000000u) - (4503599627370496.0 + 2048.0)) * factor;
+    return (vf64)(biased | 0x4330000000000000u) - (4503599627370496.0 + 2048.0);
 #endif
 }
+
+KL_INLINE vf64 kl_times_exponent(vi64 shift, double factor) { return kl_exponent(shift) * (factor * KL_EXPONENT_UNIT); }
 
 KL_INLINE vf64 kl_log_value(kl_log_reduced r)
 {

@@ -21,7 +21,8 @@ static const double KL_GAMMA_SMALL[6] = {0x1.000000000002ep-1, -0x1.555555555556
                                          -0x1.1111110e10a35p-7, 0x1.6c1b70f4d22b8p-10, -0x1.a01e2bdf968a3p-13};
 
 /* 2^(j/8), its bits less j << 49: n << 49, for n = 8k + j, brings j back and adds k to the exponent. */
-static const double KL_EXP2[8] = {0x1p0, 0x1.f72b83c7d517bp-1, 0x1.f06fe0a31b715p-1, 0x1.ebfdad5362a27p-1,
+static const double KL_EXP2[8] __attribute__((aligned(64))) = {
+                                  0x1p0, 0x1.f72b83c7d517bp-1, 0x1.f06fe0a31b715p-1, 0x1.ebfdad5362a27p-1,
                                   0x1.ea09e667f3bcdp-1, 0x1.eace5422aa0dbp-1, 0x1.ee89f995ad3adp-1,
                                   0x1.f5818dcfba487p-1};
 

@@ -53,8 +53,13 @@ KL_INLINE void KL_NAME(kl_tile_product)(const KL_T *left, const KL_T *right, int
 KL_INLINE void KL_NAME(kl_tile_of)(int shape, const kl_product_args *args, int64_t r, int64_t c, KL_NAME(kl_tile) *tile)
 {
     const KL_T *left = (const KL_T *)args->left + r * args->K, *right = (const KL_T *)args->right + c * args->K;
-    if (shape == KL_PRODUCT || shape == KL_PRODUCT_BENT) KL_NAME(kl_tile_product)(left, right, args->K, tile);
-    else KL_NAME(kl_tile_sums)(shape, args, left, right, tile);
+    switch (shape) {
+    case KL_SUM_JS: KL_NAME(kl_sums_js)(args, left, right, tile); break;
+    case KL_SUM_SKEW: KL_NAME(kl_sums_skew)(args, left, right, tile); break;
+    case KL_SUM_ABS: KL_NAME(kl_sums_abs)(args, left, right, tile); break;
+    case KL_SUM_TRIANGLE: KL_NAME(kl_sums_triangle)(args, left, right, tile); break;
+    default: KL_NAME(kl_tile_product)(left, right, args->K, tile);
+    }
 }
 
 /* value and bound of the entries (row, columns of half h) of a tile; every path computes them alike. */
@@ -279,14 +284,13 @@ KL_SHAPE(KL_PRODUCT_BENT, bent)
 #undef KL_MIN
 #undef KL_EPSILON
 #undef KL_U
-#undef KL_ONE_BITS
-#undef KL_ROOT_SHIFT
-#undef KL_EXPONENT_BITS
-#undef KL_IF_ZERO
+#undef KL_CELL_SHIFT
+#undef KL_CELL_BITS
+#undef KL_BINADES
+#undef KL_LOOKUP
+#undef KL_CELLS
 #undef KL_H
-#undef KL_H_SERIES
-#undef KL_SERIES
-#undef KL_ATANH_SMALL
+#undef KL_LOG1P
 #undef KL_LEAST_TOTAL
 #undef KL_NR
 #undef KL_T

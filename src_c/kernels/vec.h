@@ -1,10 +1,11 @@
 /* Vector types and the few operations on them that C does not spell, for the ISA that includes this.
  *
  * The ISA file defines before: KL_VECTOR_BYTES, KL_HAS_FMA, and KL_FMA_F64, KL_FMA_F32, KL_BITS_F64,
- * KL_BITS_F32 (sign bits of the lanes of a mask, as an integer), KL_SELECT_F64 (mask, yes, no), KL_IF_ZERO_F64,
- * KL_IF_ZERO_F32 (integers, floats where they are 0, floats elsewhere), KL_MIN_F64, KL_MIN_F32 (the second operand if
- * either is NaN). May be missing: KL_CONVERT_F64 (int64 to double), KL_IF_LESS_F64 (x < y ? a : b), KL_LOOKUP_F64 (the
- * last three bits of each integer: an element of a table of eight doubles).
+ * KL_BITS_F32 (sign bits of the lanes of a mask, as an integer), KL_SELECT_F64 (mask, yes, no), KL_MIN_F64, KL_MIN_F32
+ * (the second operand if either is NaN), KL_LOCKSTEP (vectors that a sum over bins takes side by side: 4 where there
+ * are 32 registers, else 2). May be missing: KL_CONVERT_F64 (int64 to double), KL_IF_LESS_F64 (x < y ? a : b),
+ * KL_IF_ZERO_F64 (an integer x, x ? b : a), KL_LOOKUP_F64 and KL_LOOKUP_F32 (entries of an aligned table of 8, by the
+ * low 3 bits of integers).
  *
  * Lanes. Sums over the bins of one row always run in KL_LANES interleaved partial sums, whatever the
  * width of the machine's vectors: a group of KL_NV vectors holds them. So every ISA adds the same
@@ -49,14 +50,26 @@ KL_INLINE vf64 kl_select(vi64 mask, vf64 yes, vf64 no) { return KL_SELECT_F64(ma
 #ifndef KL_IF_LESS_F64
 #define KL_IF_LESS_F64(x, y, a, b) KL_SELECT_F64((x) < (y), a, b)
 #endif
+#ifndef KL_IF_ZERO_F64
+#define KL_IF_ZERO_F64(x, a, b) KL_SELECT_F64((vi64)((x) == 0), a, b)
+#endif
 #ifndef KL_LOOKUP_F64
 KL_INLINE vf64 kl_lookup_f64(const double *table, vi64 index)
 {
-    vf64 r;
-    KL_UNROLL for (int i = 0; i < KL_W64; i++) r[i] = table[index[i] & 7];
+    vf64 r = {0};
+    KL_UNROLL for (int j = 0; j < KL_W64; j++) r[j] = table[index[j] & 7];
     return r;
 }
-#define KL_LOOKUP_F64(table, index) kl_lookup_f64(table, index)
+#define KL_LOOKUP_F64(table, index) kl_lookup_f64(table, (vi64)(index))
+#endif
+#ifndef KL_LOOKUP_F32
+KL_INLINE vf32 kl_lookup_f32(const float *table, vi32 index)
+{
+    vf32 r = {0};
+    KL_UNROLL for (int j = 0; j < KL_W32; j++) r[j] = table[index[j] & 7];
+    return r;
+}
+#define KL_LOOKUP_F32(table, index) kl_lookup_f32(table, (vi32)(index))
 #endif
 KL_INLINE vf64 kl_abs(vf64 x) { return (vf64)((vi64)x & INT64_MAX); }
 

@@ -43,6 +43,7 @@ void test_direct(const kl_kernels *);
 void test_rows(const kl_kernels *);
 void test_encoding(const kl_kernels *);
 void test_products(const kl_kernels *);
+void test_terms(const kl_kernels *);
 void test_values(const kl_kernels *);
 void test_features(const kl_kernels *);
 void test_finish(const kl_kernels *);

@@ -77,6 +77,7 @@ int main(void)
         test_rows(k);
         test_encoding(k);
         test_products(k);
+        test_terms(k);
         test_values(k);
         test_features(k);
         test_finish(k);
