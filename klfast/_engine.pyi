@@ -24,6 +24,7 @@ KINDS: dict[str, int]
 FINISHES: dict[str, int]
 PRODUCT: int
 SUM_ABS: int
+SUM_FAMILY: int
 SUPPORT_FREE: int
 SUPPORT_EQUAL: int
 REDUCTIONS: dict[str, int]
@@ -42,6 +43,7 @@ class Form:
     @property
     def gain(self) -> float: ...
     def width(self, rows: Rows) -> int: ...
+    def against(self, columns: Rows) -> Form: ...
 
 class Rows:
     domain: int

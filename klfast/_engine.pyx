@@ -24,7 +24,7 @@ PROBS, LOGITS, MEASURE, FAMILY = KL_PROBS, KL_LOGITS, KL_MEASURE, KL_FAMILY
 KINDS = {"kl": KL_KL, "jeffreys": KL_JEFFREYS, "power": KL_POWER, "itakura_saito": KL_ITAKURA_SAITO,
          "skew_js": KL_SKEW_JS, "skew_kl": KL_SKEW_KL, "variation": KL_VARIATION, "triangular": KL_TRIANGULAR}
 FINISHES = {"linear": KL_LINEAR, "sqrt": KL_SQRT, "log": KL_LOG}
-PRODUCT, SUM_ABS = KL_PRODUCT, KL_SUM_ABS
+PRODUCT, SUM_ABS, SUM_FAMILY = KL_PRODUCT, KL_SUM_ABS, KL_SUM_FAMILY
 SUPPORT_FREE, SUPPORT_EQUAL = KL_SUPPORT_FREE, KL_SUPPORT_EQUAL
 REDUCTIONS = {"sum": KL_REDUCE_SUM, "mean": KL_REDUCE_SUM, "min": KL_REDUCE_MIN, "max": KL_REDUCE_MAX}
 MEAN, NATURAL = KL_MEAN, KL_NATURAL
@@ -103,6 +103,13 @@ cdef class Form:
     def width(self, Rows rows):
         """Features a row."""
         return kl_width_of(&self.c, &rows.c)
+
+    def against(self, Rows columns):
+        """This form, or as sums of a family's terms where that is how these columns are compared."""
+        cdef Form form = Form.__new__(Form)
+        form.c = self.c
+        form.c.by_terms = kl_by_terms(&self.c, &columns.c)
+        return form
 
 
 cdef class Rows:

@@ -85,15 +85,20 @@ typedef struct {
     int32_t adds_entropy; /* cross-entropy: the entropy of the first row is added */
     double number, rest;  /* rest: 1 - number, which near 1 may have more digits than that tells */
     double scale, factor;
+    int32_t by_terms;    /* KL and JEFFREYS of a family: tiles are sums of its terms (kl_by_terms) */
 } kl_divergence;
 
 /* The tiles that the fast form runs in: a product of features, or a sum over bins of a function of two features. */
 typedef enum {
     KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE,
     KL_PRODUCT_BENT, /* a dense product whose bound is compared with a bent value, see kl_product_args */
+    KL_SUM_FAMILY,   /* a sum over coordinates of a family's terms, in float64 only */
     KL_SHAPE_COUNT
 } kl_shape;
 kl_shape kl_shape_of(const kl_divergence *);
+/* Whether all pairs with these rows as columns are sums of their family's terms: it has terms, and no product form, or
+ * these rows do not share the parameter which that needs in common. */
+int kl_by_terms(const kl_divergence *, const kl_rows *);
 int kl_is_symmetric(const kl_divergence *);
 /* Features a row: K, or of a family its own number; twice that for Jeffreys. */
 int64_t kl_width_of(const kl_divergence *, const kl_rows *);
@@ -161,6 +166,8 @@ typedef struct {
     int64_t K;                 /* features                                  */
     const void *weights;       /* of the bins, for the sums: the centre, one a feature */
     double number;             /* SKEW: 1 / (1 - a)                         */
+    double relative;           /* SUM_FAMILY: the relative error of a value; 0 of the others */
+    int32_t term, turned, both; /* SUM_FAMILY: kl_family_term; p on the right; both directions  */
     int64_t rows, cols;        /* real ones; panels are padded              */
     double accept, bend;       /* dense: certified if accept * value * (1 - bend * value) >= bound; bend is 0 but
                                   for KL_PRODUCT_BENT */

@@ -5,6 +5,7 @@
 
 kl_shape kl_shape_of(const kl_divergence *f)
 {
+    if (f->by_terms) return KL_SUM_FAMILY;
     switch (f->kind) {
     case KL_SKEW_JS: return KL_SUM_JS;
     case KL_SKEW_KL: return KL_SUM_SKEW;
@@ -23,6 +24,7 @@ int kl_is_symmetric(const kl_divergence *f)
 int64_t kl_width_of(const kl_divergence *f, const kl_rows *rows)
 {
     if (rows->family && f->kind == KL_POWER) return 0; /* by values alone */
+    if (f->by_terms) return KL_TERM_NUMBERS * (rows->n_cols / 2);
     const int64_t width = rows->family ? rows->family->width(rows->n_cols) : rows->n_cols;
     return f->kind == KL_JEFFREYS ? 2 * width : width;
 }

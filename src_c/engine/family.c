@@ -6,6 +6,21 @@
 
 #define SQRT_HALF 0x1.6a09e667f3bcdp-1
 
+int kl_by_terms(const kl_divergence *f, const kl_rows *rows)
+{
+    const kl_family *family = rows->family;
+    if (!family || !family->terms || (f->kind != KL_KL && f->kind != KL_JEFFREYS)) return 0;
+    if (family->common < 0) return 1;
+    const int64_t d = rows->n_cols / 2;
+    const size_t from = (size_t)(family->common * d) * sizeof(double), size = (size_t)d * sizeof(double);
+    for (int64_t i = 1; i < rows->n_rows; i++) {
+        const int64_t at = rows->index ? rows->index[i] : i, first = rows->index ? rows->index[0] : 0;
+        if (memcmp(rows->data + at * rows->row_stride + from, rows->data + first * rows->row_stride + from, size))
+            return 1;
+    }
+    return 0;
+}
+
 void kl_family_scan(const kl_rows *rows, int64_t begin, int64_t end, kl_stats *stats)
 {
     for (int64_t i = begin; i < end; i++) {
@@ -97,6 +112,7 @@ static kl_feature_row both(const kl_family *family, int mean, const double *row,
 kl_feature_row kl_family_features(const kl_divergence *f, const kl_family *family, int32_t role, const double *row,
                                   const kl_center *center, int64_t K, double *out, double *scratch)
 {
+    if (f->by_terms) return family->terms(row, K, out);
     const int64_t width = f->kind == KL_POWER ? 0 : family->width(K) << (f->kind == KL_JEFFREYS);
     kl_feature_row r = {0, INFINITY, 0}; /* without features: all pairs by the direct form */
     if (width == 0) return r;

@@ -48,11 +48,20 @@ KL_INLINE void KL_NAME(kl_tile_product)(const KL_T *left, const KL_T *right, int
 }
 
 #include "elementwise.h"
+#ifdef KL_FAMILY_TILES
+#include "family_terms.h"
+#endif
 
 /* The tile of a shape, which is a constant where this is inlined. */
 KL_INLINE void KL_NAME(kl_tile_of)(int shape, const kl_product_args *args, int64_t r, int64_t c, KL_NAME(kl_tile) *tile)
 {
     const KL_T *left = (const KL_T *)args->left + r * args->K, *right = (const KL_T *)args->right + c * args->K;
+#ifdef KL_FAMILY_TILES
+    if (shape == KL_SUM_FAMILY) {
+        kl_tile_family(args, left, right, tile);
+        return;
+    }
+#endif
     if (shape == KL_PRODUCT || shape == KL_PRODUCT_BENT) KL_NAME(kl_tile_product)(left, right, args->K, tile);
     else KL_NAME(kl_tile_sums)(shape, args, left, right, tile);
 }
@@ -170,6 +179,9 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_
             KL_T values[KL_W], bounds[KL_W];
             KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
             KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
+#ifdef KL_FAMILY_TILES
+            if (args->relative != 0) bound = kl_select(value < 0.0, kl_set_f64(INFINITY), bound + value * args->relative);
+#endif
             uint32_t hit = KL_BITS(value - bound <= KL_NAME(kl_set)(threshold[r + i]));
             KL_NAME(kl_store)(values, value);
             KL_NAME(kl_store)(bounds, bound);
@@ -187,6 +199,7 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_
 KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *stats)
 {
     const KL_T *threshold = args->threshold;
+    const KL_T wider = (KL_T)(1 + 16 * KL_EPSILON + 2 * args->relative);
     int64_t n = 0;
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t c = 0; c < args->cols; c += KL_NR) {
@@ -200,7 +213,7 @@ KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *st
             KL_V least = KL_NAME(kl_set)((KL_T)INFINITY);
             KL_UNROLL for (int i = 0; i < KL_MR; i++) {
                 /* A little above threshold + bound, for the roundings of both sides. */
-                const KL_T limit = (threshold[r + i] + bound) * (KL_T)(1 + 16 * KL_EPSILON);
+                const KL_T limit = (threshold[r + i] + bound) * wider;
                 KL_UNROLL for (int h = 0; h < 2; h++)
                     least = KL_MIN(KL_NAME(kl_values)(args, &tile, r, c, i, h) - KL_NAME(kl_set)(limit), least);
             }
@@ -220,6 +233,9 @@ KL_SHAPE(KL_SUM_SKEW, skew)
 KL_SHAPE(KL_SUM_ABS, abs)
 KL_SHAPE(KL_SUM_TRIANGLE, triangle)
 KL_SHAPE(KL_PRODUCT_BENT, bent)
+#ifdef KL_FAMILY_TILES
+KL_SHAPE(KL_SUM_FAMILY, family)
+#endif
 
 #undef KL_SHAPE
 #undef KL_MIN
