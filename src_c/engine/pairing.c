@@ -69,8 +69,8 @@ kl_product_args kl_block_args(const kl_pairing *p, const kl_workspace *w, int64_
         .col_slack = (const char *)p->slack + skip, .K = w->width, .rows = rows, .cols = cols,
         .relative = p->divergence->by_terms ? p->slack_factor : 0,
         .term = p->left->family ? p->left->family->term : KL_TERM_NONE, .turned = p->left_role == KL_NATURAL,
-        .both = p->divergence->kind == KL_JEFFREYS, .threshold = w->threshold, .doubts = w->doubts, .hit_value = w->hit_value,
-        .hit_bound = w->hit_bound,
+        .both = p->divergence->kind == KL_JEFFREYS, .threshold = w->threshold, .doubts = w->doubts,
+        .hit_value = w->hit_value, .hit_bound = w->hit_bound,
     };
 }
 

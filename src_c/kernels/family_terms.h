@@ -1,20 +1,19 @@
 /* Sums over the coordinates of two rows of a family that has no product form: the tiles of KL_SUM_FAMILY. Included by
  * product.h for float64.
  *
- * A coordinate of a row is three numbers a, b, c, as the family's `terms` leaves them: two parameters and what would
- * otherwise be divided by (or, of Uniform and Cauchy, half of it). With psi(r) = r - 1 - log r and gamma(x) = e^x - 1 - x,
- * both >= 0 and each from a difference of parameters,
- *     Laplace   psi(b_p/b_q) + (b_p/b_q) gamma(-|a_p - a_q|/b_p)                         c = 1/b
+ * A coordinate of a row is three numbers a, b, c, as the family's `terms` leaves them: two parameters and a reciprocal.
+ * With psi(r) = r - 1 - log r and gamma(x) = e^x - 1 - x, both >= 0 and each from a difference of parameters,
+ *     Laplace   psi(b_p/b_q) + (b_p/b_q) gamma(-|a_p - a_q|/b_p)                 c = 1/b
  *     Gumbel    psi(r) + B + gamma(M),   r = b_p/b_q, M = (a_q - a_p)/b_q + log Gamma(1 + r)
  *     Weibull   psi(r) + B + gamma(M),   r = b_q/b_p, M = b_q log(a_p/a_q) + log Gamma(1 + r)
- *     Cauchy    log(1 + x),   x = ((a_p - a_q)^2 + (b_p - b_q)^2) c_p c_q                c = 1/(2 b)
- *     Uniform   log(1 + x),   x = ((a_p - a_q) + (b_q - b_p)) c_p                        c = 1/(b - a)
+ *     Cauchy    log(1 + x),   x = ((a_p - a_q)^2 + (b_p - b_q)^2) c_p c_q        c = 1/(2 b)
+ *     Uniform   log(1 + x),   x = ((a_p - a_q) + (b_q - b_p)) c_p                c = 1/(b - a)
  *     Pareto    b_q log(a_p/a_q) + psi(b_q/b_p)
- * B is the Bregman divergence of log Gamma between 1 + r and 2. One logarithm serves KL_FACTORS coordinates of the last
- * forms but one: log(1 + x) + log(1 + y) = log(1 + (x + y + x y)), where nothing cancels.
+ * B is the Bregman divergence of log Gamma between 1 + r and 2. Of Cauchy and Uniform one logarithm serves KL_FACTORS
+ * coordinates: log(1 + x) + log(1 + y) = log(1 + (x + y + x y)), where nothing cancels.
  *
- * A term that is out of reach here is NaN: then the direct form has the pair. Parameters lie within 2^+-200 (families.h),
- * so nothing else over- or underflows.
+ * A term that is out of reach here is NaN: then the direct form has the pair. Parameters lie within 2^+-200
+ * (families.h), so nothing else over- or underflows.
  */
 #define KL_FACTORS 8 /* of at most 1 + 2^100 each */
 
@@ -73,8 +72,8 @@ KL_INLINE vf64 kl_bregman_log_gamma(vf64 t)
     return kl_select(beyond, KL_FMA_F64(t, kl_set_f64(-KL_ONE_LESS_EULER), far), near);
 }
 
-/* Two shapes of ratio r = p/q, t = r - 1, and L. The errors of M, a few u (|L| + log Gamma), are magnified by e^M/gamma(M):
- * the limits keep that below the 1024 u that plan.py grants. */
+/* Two shapes of ratio r = p/q, t = r - 1, and L. The errors of M, a few u (|L| + log Gamma), are relative ones of e^M:
+ * the limits keep them below the 1024 u that plan.py grants. */
 KL_INLINE vf64 kl_extreme_value(vf64 p, vf64 q, vf64 d, vf64 t, vf64 L)
 {
     vf64 B = kl_bregman_log_gamma(t), M = L + KL_FMA_F64(t, kl_set_f64(KL_ONE_LESS_EULER), B);

@@ -180,7 +180,8 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_
             KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
             KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
 #ifdef KL_FAMILY_TILES
-            if (args->relative != 0) bound = kl_select(value < 0.0, kl_set_f64(INFINITY), bound + value * args->relative);
+            if (args->relative != 0)
+                bound = kl_select(value < 0.0, kl_set_f64(INFINITY), bound + value * args->relative);
 #endif
             uint32_t hit = KL_BITS(value - bound <= KL_NAME(kl_set)(threshold[r + i]));
             KL_NAME(kl_store)(values, value);
