@@ -304,7 +304,8 @@ def _family(case: str, name: str, n: int, d: int, *rivals: Rival) -> Case:
 FAMILIES = [
     _family("gaussians", "Normal", 4096, 32, Rival("expert NumPy, Gaussians"), Rival("torch.distributions", 64)),
     _family("full-covariance", "MultivariateNormal", 2000, 16, Rival("torch.distributions", 16)),
-    *(_family(f"family-{name.lower()}", name, 512, 8, Rival("torch.distributions", 64))
+    *(_family(f"family-{name.lower()}", name, 512, 8,
+              Rival("NumPy, closed form") if name in peers_families.NUMPY else Rival("torch.distributions", 64))
       for name in peers_families.SMALL),
 ]
 
