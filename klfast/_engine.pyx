@@ -117,7 +117,7 @@ cdef class Rows:
     the parameters of its distributions.
 
     `values` is a 2-d array of a type in STORAGES with any strides, or a CSR matrix (canonical, float64
-    values, int32 indices, int64 indptr)."""
+    values, int32 indices, int64 indptr), or of a family a tuple of float64 arrays that lie side by side."""
     cdef kl_rows c
     cdef object values, prior, index, parts
     cdef readonly object family
@@ -131,14 +131,17 @@ cdef class Rows:
             self.c.family = kl_family_named(family.encode())
             if self.c.family == NULL:
                 raise ValueError(f"the engine has no family {family!r}")
-        self.c.n_rows, self.c.n_cols = values.shape
         self.c.domain, self.c.take_log = domain, take_log
+        if isinstance(values, tuple):
+            self._take_parts()
+        else:
+            self.c.n_rows, self.c.n_cols = values.shape
         self.c.prior_weight, self.c.weight_by_sum = prior_weight, weight_by_sum
         if isinstance(values, np.ndarray):
             self.c.data = <const char *>address(values)
             self.c.row_stride, self.c.col_stride = values.strides
             self.c.storage = STORAGES[values.dtype.name]
-        else:
+        elif not isinstance(values, tuple):
             self.parts = (values.data, values.indptr, values.indices)
             self.c.data = <const char *>address(values.data)
             self.c.indptr = <const int64_t *>address(values.indptr)
@@ -151,16 +154,25 @@ cdef class Rows:
             self.c.n_rows = self.index.shape[0]
             self.c.index = <const int64_t *>address(self.index)
 
+    cdef _take_parts(self):
+        if len(self.values) > KL_MOST_PARTS:
+            raise ValueError(f"{len(self.values)} parts of a matrix, at most {KL_MOST_PARTS}")
+        for i, part in enumerate(self.values):
+            self.c.part[i].data = <const char *>address(part)
+            self.c.n_rows, self.c.part[i].n_cols = part.shape
+            self.c.part[i].row_stride, self.c.part[i].col_stride = part.strides
+            self.c.n_cols += self.c.part[i].n_cols
+        self.c.n_parts = len(self.values)
+
     @property
     def shape(self):
         return self.c.n_rows, self.c.n_cols
 
     def shares_memory(self, array):
         """Whether the values lie in the memory of `array` (or may: where that is too hard to say)."""
-        if not isinstance(self.values, np.ndarray):
-            return False
+        arrays = self.values if isinstance(self.values, tuple) else (self.values,)
         try:
-            return np.shares_memory(self.values, array, max_work=10_000)
+            return any(np.shares_memory(x, array, max_work=10_000) for x in arrays if isinstance(x, np.ndarray))
         except np.exceptions.TooHardError:
             return True
 

@@ -23,6 +23,12 @@ cdef extern from "klfast.h" nogil:
     int KL_REDUCE_SUM, KL_REDUCE_MIN, KL_REDUCE_MAX
     int KL_MEAN, KL_NATURAL
 
+    ctypedef struct kl_part:
+        const char *data
+        int64_t row_stride, col_stride, n_cols
+
+    int KL_MOST_PARTS
+
     ctypedef struct kl_rows:
         const char *data
         int64_t row_stride, col_stride, n_rows, n_cols
@@ -33,6 +39,8 @@ cdef extern from "klfast.h" nogil:
         double prior_weight
         int32_t weight_by_sum, storage, domain, take_log
         const kl_family *family
+        kl_part *part
+        int32_t n_parts
 
     ctypedef struct kl_norm:
         double a, b
@@ -97,7 +105,7 @@ cdef extern from "klfast.h" nogil:
     const kl_kernels *kl_isa_at(int)
     int kl_isa_supported(int)
 
-    void kl_family_scan(const kl_rows *, int64_t, int64_t, kl_stats *)
+    void kl_family_scan(const kl_kernels *, const kl_rows *, int64_t, int64_t, double *, kl_stats *)
     void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *, const kl_rows *, int64_t,
                            int64_t, double *, double *, kl_stats *)
     void kl_family_entropy(const kl_kernels *, const kl_rows *, int64_t, int64_t, double *, double *)

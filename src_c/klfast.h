@@ -31,6 +31,13 @@ typedef enum {
     KL_DOMAIN_COUNT
 } kl_domain;
 
+/* Some columns of a matrix that comes in parts: float64, at any strides (0: a value for all). */
+typedef struct {
+    const char *data;
+    int64_t row_stride, col_stride, n_cols;
+} kl_part;
+#define KL_MOST_PARTS 2
+
 /* A matrix, one distribution a row. `row[i]` means row `index[i]` where an index is given.
  * A prior (pseudo-counts, K numbers) is added to each row: prior * weight, or with
  * `weight_by_sum` prior * weight * (sum of the row). `take_log` reads log(value): a PROBS matrix
@@ -48,7 +55,9 @@ typedef struct {
     int32_t storage; /* kl_storage */
     int32_t domain;  /* kl_domain of the rows as they are read */
     int32_t take_log;
-    const kl_family *family; /* FAMILY: float64 rows, contiguous in themselves */
+    const kl_family *family; /* FAMILY: float64 rows, contiguous in themselves, or in parts side by side */
+    kl_part part[KL_MOST_PARTS];
+    int32_t n_parts;
 } kl_rows;
 
 /* Two numbers that describe a row: PROBS, MEASURE (sum, least entry); LOGITS (max, sum of exp(a - max)). */
@@ -229,7 +238,7 @@ void kl_contributions(const kl_divergence *, int32_t domain, const double *p, co
                       double *out);
 
 /* Families: what the kernels do for weights, row by row by the functions of the family. `scratch`: kl_scratch_of. */
-void kl_family_scan(const kl_rows *, int64_t begin, int64_t end, kl_stats *);
+void kl_family_scan(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *scratch, kl_stats *);
 double kl_family_value(const kl_divergence *, const kl_family *, const double *p, const double *q, int64_t K,
                        double *scratch);
 void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *P, const kl_rows *Q, int64_t begin,

@@ -11,22 +11,24 @@ int kl_by_terms(const kl_divergence *f, const kl_rows *rows)
     const kl_family *family = rows->family;
     if (!family || !family->terms || (f->kind != KL_KL && f->kind != KL_JEFFREYS)) return 0;
     if (family->common < 0) return 1;
-    const int64_t d = rows->n_cols / 2;
-    const size_t from = (size_t)(family->common * d) * sizeof(double), size = (size_t)d * sizeof(double);
+    const int64_t d = rows->n_cols / 2, size = sizeof(double);
+    kl_part part = {rows->data + family->common * d * size, rows->row_stride, size, d};
+    if (rows->n_parts) part = rows->part[family->common];
+    const char *first = part.data + (rows->index ? rows->index[0] : 0) * part.row_stride;
     for (int64_t i = 1; i < rows->n_rows; i++) {
-        const int64_t at = rows->index ? rows->index[i] : i, first = rows->index ? rows->index[0] : 0;
-        if (memcmp(rows->data + at * rows->row_stride + from, rows->data + first * rows->row_stride + from, size))
-            return 1;
+        const char *row = part.data + (rows->index ? rows->index[i] : i) * part.row_stride;
+        for (int64_t k = 0; k < d; k++)
+            if (memcmp(row + k * part.col_stride, first + k * part.col_stride, (size_t)size)) return 1;
     }
     return 0;
 }
 
-void kl_family_scan(const kl_rows *rows, int64_t begin, int64_t end, kl_stats *stats)
+void kl_family_scan(const kl_kernels *kernels, const kl_rows *rows, int64_t begin, int64_t end, double *scratch,
+                    kl_stats *stats)
 {
     for (int64_t i = begin; i < end; i++) {
-        const int64_t at = rows->index ? rows->index[i] : i;
         int64_t where = 0;
-        const double *row = (const double *)(rows->data + at * rows->row_stride);
+        const double *row = kernels->read(rows, i, scratch);
         const int32_t status = rows->family->check(row, rows->n_cols, &where);
         if (!status || (stats->status && stats->status_row <= i)) continue;
         stats->status = KL_ROW_PARAMETER;

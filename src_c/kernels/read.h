@@ -72,9 +72,19 @@ static void kl_scatter(const kl_rows *rows, int64_t i, double *out)
     for (int64_t t = rows->indptr[i]; t < rows->indptr[i + 1]; t++) out[rows->indices[t]] = values[t];
 }
 
+static void kl_join(const kl_rows *rows, int64_t i, double *out)
+{
+    for (const kl_part *part = rows->part; part < rows->part + rows->n_parts; part++, out += part[-1].n_cols)
+        kl_widen(KL_FLOAT64, part->data + i * part->row_stride, part->col_stride, part->n_cols, out);
+}
+
 static const double *kl_read(const kl_rows *rows, int64_t i, double *scratch)
 {
     const int64_t K = rows->n_cols, at = rows->index ? rows->index[i] : i;
+    if (rows->n_parts) {
+        kl_join(rows, at, scratch);
+        return scratch;
+    }
     if (rows->indptr) kl_scatter(rows, at, scratch);
     else {
         const char *data = rows->data + at * rows->row_stride;
