@@ -109,6 +109,9 @@ kl_shape kl_shape_of(const kl_divergence *);
  * these rows do not share the parameter which that needs in common. */
 int kl_by_terms(const kl_divergence *, const kl_rows *);
 int kl_is_symmetric(const kl_divergence *);
+/* Rows that a family's terms are computed for at once; alone beyond KL_TERM_MOST parameters, for the memory. */
+#define KL_TERM_LANES 8
+#define KL_TERM_MOST 1024
 /* Features a row: K, or of a family its own number; twice that for Jeffreys. */
 int64_t kl_width_of(const kl_divergence *, const kl_rows *);
 
@@ -216,6 +219,10 @@ typedef struct {
     /* By [single][kl_shape]. */
     void (*dense[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
+    /* out[l]: the sum of a family's terms over d coordinates for row l < lanes of each side, with `both` also the
+     * other way round; NaN: left to its direct form. KL_TERM_LANES rows packed as panels are, or a single one. */
+    void (*term_rows)(int32_t term, int32_t both, const double *p, const double *q, int64_t d, int64_t lanes,
+                      double *out);
     /* n sums of terms, float64 or by `single` float32, to values. */
     void (*finish)(const kl_divergence *, int32_t single, void *x, int64_t n);
 } kl_kernels;
@@ -239,8 +246,8 @@ void kl_contributions(const kl_divergence *, int32_t domain, const double *p, co
 
 /* Families: what the kernels do for weights, row by row by the functions of the family. `scratch`: kl_scratch_of. */
 void kl_family_scan(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *scratch, kl_stats *);
-double kl_family_value(const kl_divergence *, const kl_family *, const double *p, const double *q, int64_t K,
-                       double *scratch);
+double kl_family_value(const kl_divergence *, const kl_kernels *, const kl_family *, const double *p, const double *q,
+                       int64_t K, double *scratch);
 void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *P, const kl_rows *Q, int64_t begin,
                        int64_t end, double *out, double *scratch, kl_stats *);
 void kl_family_entropy(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *out, double *scratch);

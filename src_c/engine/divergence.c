@@ -33,8 +33,9 @@ int64_t kl_scratch_of(const kl_divergence *f, const kl_rows *rows)
 {
     const int64_t K = rows->n_cols, plain = 3 * K;
     if (!rows->family) return plain;
-    /* Features, two rows, Jeffreys' two halves, and the family's own. */
-    return plain + 2 * kl_width_of(f, rows) + rows->family->scratch(K) + 8;
+    /* Features, two rows, Jeffreys' two halves, and the family's own; two groups of rows as terms have them. */
+    const int64_t group = rows->family->terms ? KL_TERM_NUMBERS * K * (K <= KL_TERM_MOST ? KL_TERM_LANES + 1 : 1) : 0;
+    return plain + 2 * kl_width_of(f, rows) + rows->family->scratch(K) + 8 + group;
 }
 
 kl_support kl_support_of(const kl_divergence *f)

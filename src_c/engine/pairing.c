@@ -98,7 +98,7 @@ double kl_exact_value(const kl_pairing *p, const kl_workspace *w, int64_t i, int
     stats->recomputed++;
     if (p->left->family) {
         const double *first = p->left_role == KL_MEAN ? left : right, *second = first == left ? right : left;
-        return kl_family_value(p->divergence, p->left->family, first, second, K, w->scratch + 2 * K);
+        return kl_family_value(p->divergence, p->kernels, p->left->family, first, second, K, w->scratch + 2 * K);
     }
     const kl_norm l = p->left_norms[i], r = p->right_norms[j];
     if (p->left_role == KL_MEAN) return extra + p->kernels->value(p->divergence, p->left->domain, left, l, right, r, K);

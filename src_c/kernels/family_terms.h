@@ -118,72 +118,96 @@ KL_INLINE kl_term_total kl_term_add(int term, kl_member p, kl_member q, kl_term_
     return s;
 }
 
-/* One register tile of a term, p on the left or (`turned`) on the right, added to *total. */
-KL_INLINE void kl_term_sums(int term, int turned, const kl_product_args *args, const double *left, const double *right,
-                            kl_tile_f64 *total)
+/* One side of a vector of pairs: number j of coordinate k at [(3 k + j) step], of each row or, `one`, of all lanes. */
+typedef struct {
+    const double *x;
+    int64_t step;
+    int one;
+} kl_side;
+
+KL_INLINE vf64 kl_side_at(kl_side s, int j)
 {
-    const int64_t d = args->K / 3, factors = term == KL_TERM_CAUCHY || term == KL_TERM_UNIFORM ? KL_FACTORS : KL_CHAIN;
-    for (int i = 0; i < KL_MR; i++)
-        for (int64_t begin = 0; begin < d; begin += KL_CHAIN) {
-            const int64_t end = d < begin + KL_CHAIN ? d : begin + KL_CHAIN;
-            kl_term_total s[2] = {{{0}, {0}}, {{0}, {0}}};
-            for (int64_t k = begin; k < end; k++) {
-                const double *x = left + 3 * k * KL_MR + i, *y = right + 3 * k * KL_NR;
-                const kl_member row = {kl_set_f64(x[0]), kl_set_f64(x[KL_MR]), kl_set_f64(x[2 * KL_MR])};
-                KL_UNROLL for (int h = 0; h < 2; h++) {
-                    const double *at = y + h * KL_W64;
-                    const kl_member col = {kl_load_f64(at), kl_load_f64(at + KL_NR), kl_load_f64(at + 2 * KL_NR)};
-                    s[h] = kl_term_add(term, turned ? col : row, turned ? row : col, s[h]);
-                }
-                if (factors == KL_CHAIN || ((k + 1) % factors && k + 1 < end)) continue;
-                KL_UNROLL for (int h = 0; h < 2; h++) {
-                    s[h].sum += kl_log_of(1.0 + s[h].excess, kl_set_f64(1), s[h].excess);
-                    s[h].excess = (vf64){0};
-                }
-            }
-            KL_UNROLL for (int h = 0; h < 2; h++) total->v[i][h] += s[h].sum;
-        }
+    return s.one ? kl_set_f64(s.x[j * s.step]) : kl_load_f64(s.x + j * s.step);
 }
 
-#define KL_TERM_SUMS(term)                                                                             \
-    static __attribute__((noinline)) void kl_sums_##term(int turned, const kl_product_args *args, const double *left, \
-                                                         const double *right, kl_tile_f64 *total)      \
-    {                                                                                                  \
-        if (turned) kl_term_sums(term, 1, args, left, right, total);                                   \
-        else kl_term_sums(term, 0, args, left, right, total);                                          \
-    }
-KL_TERM_SUMS(KL_TERM_LAPLACE)
-KL_TERM_SUMS(KL_TERM_GUMBEL)
-KL_TERM_SUMS(KL_TERM_WEIBULL)
-KL_TERM_SUMS(KL_TERM_PARETO)
-KL_TERM_SUMS(KL_TERM_CAUCHY)
-KL_TERM_SUMS(KL_TERM_UNIFORM)
-#undef KL_TERM_SUMS
-
-static void kl_family_sums(int turned, const kl_product_args *args, const double *left, const double *right,
-                           kl_tile_f64 *total)
+KL_INLINE kl_member kl_side_member(kl_side s)
 {
-    switch (args->term) {
-    case KL_TERM_LAPLACE: kl_sums_KL_TERM_LAPLACE(turned, args, left, right, total); break;
-    case KL_TERM_GUMBEL: kl_sums_KL_TERM_GUMBEL(turned, args, left, right, total); break;
-    case KL_TERM_WEIBULL: kl_sums_KL_TERM_WEIBULL(turned, args, left, right, total); break;
-    case KL_TERM_PARETO: kl_sums_KL_TERM_PARETO(turned, args, left, right, total); break;
-    case KL_TERM_CAUCHY: kl_sums_KL_TERM_CAUCHY(turned, args, left, right, total); break;
-    default: kl_sums_KL_TERM_UNIFORM(turned, args, left, right, total);
+    return (kl_member){kl_side_at(s, 0), kl_side_at(s, 1), kl_side_at(s, 2)};
+}
+
+/* The sum over d coordinates, in an order that depends on nothing but d. */
+KL_INLINE vf64 kl_term_line(int term, kl_side p, kl_side q, int64_t d)
+{
+    const int64_t factors = term == KL_TERM_CAUCHY || term == KL_TERM_UNIFORM ? KL_FACTORS : KL_CHAIN;
+    vf64 total = {0};
+    for (int64_t begin = 0; begin < d; begin += KL_CHAIN) {
+        const int64_t end = d < begin + KL_CHAIN ? d : begin + KL_CHAIN;
+        kl_term_total s = {{0}, {0}};
+        for (int64_t k = begin; k < end; k++, p.x += 3 * p.step, q.x += 3 * q.step) {
+            s = kl_term_add(term, kl_side_member(p), kl_side_member(q), s);
+            if (factors == KL_CHAIN || ((k + 1) % factors && k + 1 < end)) continue;
+            s.sum += kl_log_of(1.0 + s.excess, kl_set_f64(1), s.excess);
+            s.excess = (vf64){0};
+        }
+        total += s.sum;
     }
+    return total;
+}
+
+/* `one` is a constant where a line is inlined. */
+#define KL_TERM_LINE(term)                                                                                            \
+    static __attribute__((noinline)) vf64 kl_line_##term(kl_side p, kl_side q, int64_t d)                             \
+    {                                                                                                                 \
+        const kl_side p0 = {p.x, p.step, 0}, p1 = {p.x, p.step, 1}, q0 = {q.x, q.step, 0}, q1 = {q.x, q.step, 1};     \
+        if (p.one) return q.one ? kl_term_line(term, p1, q1, d) : kl_term_line(term, p1, q0, d);                      \
+        return q.one ? kl_term_line(term, p0, q1, d) : kl_term_line(term, p0, q0, d);                                 \
+    }
+KL_TERM_LINE(KL_TERM_LAPLACE)
+KL_TERM_LINE(KL_TERM_GUMBEL)
+KL_TERM_LINE(KL_TERM_WEIBULL)
+KL_TERM_LINE(KL_TERM_PARETO)
+KL_TERM_LINE(KL_TERM_CAUCHY)
+KL_TERM_LINE(KL_TERM_UNIFORM)
+#undef KL_TERM_LINE
+
+static vf64 kl_line(int term, kl_side p, kl_side q, int64_t d)
+{
+    switch (term) {
+    case KL_TERM_LAPLACE: return kl_line_KL_TERM_LAPLACE(p, q, d);
+    case KL_TERM_GUMBEL: return kl_line_KL_TERM_GUMBEL(p, q, d);
+    case KL_TERM_WEIBULL: return kl_line_KL_TERM_WEIBULL(p, q, d);
+    case KL_TERM_PARETO: return kl_line_KL_TERM_PARETO(p, q, d);
+    case KL_TERM_CAUCHY: return kl_line_KL_TERM_CAUCHY(p, q, d);
+    default: return kl_line_KL_TERM_UNIFORM(p, q, d);
+    }
+}
+
+KL_INLINE vf64 kl_line_both(int term, int both, kl_side p, kl_side q, int64_t d)
+{
+    const vf64 sum = kl_line(term, p, q, d);
+    return both ? sum + kl_line(term, q, p, d) : sum;
 }
 
 /* The tile such that a value is minus it; -1 of a pair that is left to the direct form. */
 static void kl_tile_family(const kl_product_args *args, const double *left, const double *right, kl_tile_f64 *tile)
 {
-    kl_tile_f64 other;
-    memset(tile, 0, sizeof *tile);
-    memset(&other, 0, sizeof other);
-    kl_family_sums(args->turned, args, left, right, tile);
-    if (args->both) kl_family_sums(!args->turned, args, left, right, &other);
     for (int i = 0; i < KL_MR; i++)
-        KL_UNROLL for (int h = 0; h < 2; h++) {
-            vf64 sum = tile->v[i][h] + other.v[i][h];
+        for (int h = 0; h < 2; h++) {
+            const kl_side row = {left + i, KL_MR, 1}, col = {right + h * KL_W64, KL_NR, 0};
+            vf64 sum = kl_line_both(args->term, args->both, args->turned ? col : row, args->turned ? row : col,
+                                    args->K / KL_TERM_NUMBERS);
             tile->v[i][h] = kl_select(sum == sum, -sum, kl_set_f64(1));
         }
+}
+
+/* out[l]: the sum for row l of p and of q, l < lanes. KL_LANES rows packed in one panel, or a single one. */
+static void kl_term_rows(int32_t term, int32_t both, const double *p, const double *q, int64_t d, int64_t lanes,
+                         double *out)
+{
+    for (int64_t l = 0; l < lanes; l += KL_W64) {
+        const kl_side x = {p + l, lanes, lanes == 1}, y = {q + l, lanes, lanes == 1};
+        const vf64 sum = kl_line_both(term, both, x, y, d);
+        if (lanes == 1) *out = sum[0];
+        else kl_store_f64(out + l, sum);
+    }
 }
