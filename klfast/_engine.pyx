@@ -111,6 +111,13 @@ cdef class Form:
         form.c.by_terms = kl_by_terms(&self.c, &columns.c)
         return form
 
+    def tiled_as(self, Form other):
+        """This form (in another unit) with the tiles of the other."""
+        cdef Form form = Form.__new__(Form)
+        form.c = self.c
+        form.c.by_terms = other.c.by_terms
+        return form
+
 
 cdef class Rows:
     """A matrix of distributions, one a row: the user's memory as it lies, and how to read it. With a `family`, rows are

@@ -196,7 +196,7 @@ class Index:
         sides = (left, reference.operand) if form.support == _engine.SUPPORT_EQUAL else (
             left if self.divergence.swapped else reference.operand,)
         supports = form.support != _engine.SUPPORT_FREE and any(side.has_zeros for side in sides)
-        form = form.against(reference.operand.rows)
+        form = form.tiled_as(reference.form)
         single = single and form.shape != _engine.SUM_FAMILY
         columns = reference.columns(single, distinct, supports)
         m, c = columns.rows.shape[0], reference.certificate(single)
