@@ -21,6 +21,8 @@ ISA_FLAGS = {
         "baseline": [],
         "avx2": ["-mavx2", "-mfma"],
         "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
+        "avx512vnni": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512",
+                       "-mavx512vnni"],
     },
     "aarch64": {"baseline": [], "neon": []},
 }

@@ -70,6 +70,13 @@ cdef extern from "klfast.h" nogil:
         const double *scale
         const double *unscale
 
+    ctypedef struct kl_bytes:
+        int8_t *bytes
+        float *inverse
+        float *residual
+        float *norm
+        int32_t *shift
+
     ctypedef struct kl_encode_args:
         const kl_divergence *divergence
         const kl_rows *rows
@@ -84,12 +91,13 @@ cdef extern from "klfast.h" nogil:
         void *offset
         void *norm
         void *slack
+        kl_bytes bytes
         uint64_t *support
 
     ctypedef struct kl_kernels:
         const char *name
         uint32_t bit
-        int32_t mr64, nr64, mr32, nr32
+        int32_t mr64, nr64, mr32, nr32, coarse
         void (*scan)(const kl_rows *, int64_t, int64_t, double, kl_norm *, int32_t *, double *,
                      kl_stats *) noexcept nogil
         void (*accumulate)(const kl_rows *, const kl_norm *, int64_t, int64_t, double *, double *,
@@ -131,6 +139,7 @@ cdef extern from "klfast.h" nogil:
         const void *offset
         const void *norm
         const void *slack
+        kl_bytes bytes
         const void *weights
         const uint64_t *right_support
         const int64_t *left_class
@@ -150,7 +159,7 @@ cdef extern from "klfast.h" nogil:
 
     ctypedef struct kl_top:
         int64_t k, capacity
-        int32_t skip_self
+        int32_t skip_self, same
 
     void kl_top_block(const kl_pairing *, const kl_top *, int64_t, int64_t, int64_t, int64_t,
                       double *, int64_t *, void *, kl_stats *)

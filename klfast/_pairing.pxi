@@ -20,8 +20,8 @@ cdef class Center:
 
 
 cdef class Columns:
-    """The right operand, encoded and packed for the active ISA."""
-    cdef readonly object features, offset, norm, slack, support, weights
+    """The right operand, encoded and packed for the active ISA; with `coarse` also in bytes, where it can use them."""
+    cdef readonly object features, offset, norm, slack, support, weights, bytes, inverse, residual, bytes_norm, shift
     cdef readonly Form form
     cdef readonly Rows rows
     cdef readonly Center center
@@ -31,7 +31,7 @@ cdef class Columns:
     cdef object norms
 
     def __init__(self, Form form, Rows rows, norms, Center center, int role, bint single, bint with_support,
-                 double slack_factor, double slack_floor, int n_threads):
+                 bint coarse, double slack_factor, double slack_floor, int n_threads):
         cdef int64_t n = rows.c.n_rows, K = kl_width_of(&form.c, &rows.c)
         cdef int64_t words = (rows.c.n_cols + 63) // 64, t, first
         cdef int64_t width = active.nr32 if single else active.nr64
@@ -45,6 +45,11 @@ cdef class Columns:
         self.features = raw[start:start + panels * width * K * size].view(real)
         self.offset, self.norm, self.slack = (np.empty(panels * width, real) for _ in range(3))
         self.support = np.empty(panels * width * words if with_support else 0, np.uint64)
+        cdef int64_t groups = (K + 3) // 4, counted = panels * width if coarse and single and active.coarse else 0
+        self.bytes = np.empty(counted * groups * 4, np.int8)
+        self.inverse, self.residual, self.bytes_norm = (np.empty(counted, np.float32) for _ in range(3))
+        self.shift = np.empty(counted, np.int32)
+        cdef kl_bytes in_bytes = self.in_bytes()
         cdef char *features = <char *>address(self.features)
         cdef char *offset = <char *>address(self.offset)
         cdef char *norm = <char *>address(self.norm)
@@ -70,12 +75,23 @@ cdef class Columns:
             args[me].features = features + first * K * size
             args[me].offset, args[me].norm = offset + first * size, norm + first * size
             args[me].slack = slack + first * size
+            args[me].bytes.bytes = in_bytes.bytes + first * groups * 4 if counted else NULL
+            args[me].bytes.inverse, args[me].bytes.residual = in_bytes.inverse + first, in_bytes.residual + first
+            args[me].bytes.norm, args[me].bytes.shift = in_bytes.norm + first, in_bytes.shift + first
             args[me].support = support + first * words if with_support else NULL
             kernels.encode(&args[me], &each[me].stats)
 
+    cdef kl_bytes in_bytes(self):
+        cdef kl_bytes b
+        b.bytes = <int8_t *>address(self.bytes) if self.bytes.size else NULL
+        b.inverse, b.residual = <float *>address(self.inverse), <float *>address(self.residual)
+        b.norm, b.shift = <float *>address(self.bytes_norm), <int32_t *>address(self.shift)
+        return b
+
     @property
     def nbytes(self):
-        return sum(x.nbytes for x in (self.features, self.offset, self.norm, self.slack, self.support))
+        return sum(x.nbytes for x in (self.features, self.offset, self.norm, self.slack, self.support, self.bytes,
+                                      self.inverse, self.residual, self.bytes_norm, self.shift))
 
 
 ctypedef struct hits_of_block:
@@ -149,6 +165,7 @@ cdef class Pairing:
         self.c.offset = <const void *>address(right.offset)
         self.c.norm = <const void *>address(right.norm)
         self.c.slack = <const void *>address(right.slack)
+        self.c.bytes = right.in_bytes()
         self.c.weights = <const void *>address(right.weights)
         if right.support.size:
             self.c.right_support = <const uint64_t *>address(right.support)
@@ -178,11 +195,12 @@ cdef class Pairing:
             kl_dense_block(&self.c, &o, r, min(r + block, end), c, min(c + part, m), &space[me, 0],
                            &each[me].stats)
 
-    def top(self, int64_t k, bint skip_self, int64_t begin, int64_t end, int64_t column_parts):
-        """(values, columns), each (parts, end - begin, k): the k nearest within each part of the columns."""
+    def top(self, int64_t k, bint skip_self, bint same, int64_t begin, int64_t end, int64_t column_parts):
+        """(values, columns), each (parts, end - begin, k): the k nearest within each part of the columns. `same`: row i
+        is column i."""
         cdef kl_top top
-        top.k, top.skip_self = k, skip_self
-        top.capacity = 2 * k + 32
+        top.k, top.skip_self, top.same = k, skip_self, same
+        top.capacity = k + max(16, k // 4)
         cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c, s
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
         cdef int64_t parts = (m + part - 1) // part

@@ -48,13 +48,13 @@ def dense(pairing: _engine.Pairing, out: np.ndarray, unit: int, parts: int, firs
     return out
 
 
-def top(pairing: _engine.Pairing, n: int, m: int, k: int, skip_self: bool, unit: int, parts: int, first: int,
-        progress):
-    """The k nearest columns of each row: (values, columns), ordered by (value, column)."""
+def top(pairing: _engine.Pairing, n: int, m: int, k: int, skip_self: bool, same: bool, unit: int, parts: int,
+        first: int, progress):
+    """The k nearest columns of each row: (values, columns), ordered by (value, column). `same`: row i is column i."""
     values, columns = np.empty((n, k)), np.empty((n, k), np.int64)
 
     def work(begin, end):
-        v, c = pairing.top(k, skip_self, begin, end, parts)
+        v, c = pairing.top(k, skip_self, same, begin, end, parts)
         values[begin:end], columns[begin:end] = _merge(v, c, k)
 
     run_slabs(n, unit, work, progress, m, first)

@@ -205,13 +205,15 @@ class Reference:
             return plan.term_certificate(self.width)
         return plan.sum_certificate(self.width, single, self.form.shape == _engine.SUM_ABS, self.form.gain)
 
-    def columns(self, single: bool, distinct: bool, with_support: bool) -> _engine.Columns:
-        """Features packed for the active ISA, in float32 or float64, of all or of the distinct rows."""
-        key = (single, distinct)
+    def columns(self, single: bool, distinct: bool, with_support: bool, coarse: bool = False) -> _engine.Columns:
+        """Features packed for the active ISA, in float32 or float64, of all or of the distinct rows; `coarse`: for a
+        screen that may look at bytes first."""
+        key = (single, distinct, coarse)
         found = self._columns.get(key)
         if found is None or found.isa != _engine.active_isa() or (with_support and not found.support.size):
             o = self.operand.select(self.distinct[0]) if distinct else self.operand
             c = self.certificate(single)
             found = self._columns[key] = _engine.Columns(
-                self.form, o.rows, o.norms, self.center, self.role, single, with_support, c.slack, c.floor, o.threads)
+                self.form, o.rows, o.norms, self.center, self.role, single, with_support, coarse, c.slack,
+                c.floor, o.threads)
         return found

@@ -111,7 +111,7 @@ class Index:
         # Rows that agree to the bit are searched once, and each answer is spread over its copies.
         queries = left.select(index) if P is None else left
         wanted = min(index.size, k + (P is None))
-        values, classes = self._search(queries, reference, wanted, False, True, threads, progress)
+        values, classes = self._search(queries, reference, wanted, P is None, True, threads, progress)
         lists = group if P is None else np.arange(left.n)
         return _engine.expand(values, classes, starts, members, lists.astype(np.int64), P is None, k, threads)
 
@@ -180,11 +180,11 @@ class Index:
             self._other = Index(q, self.divergence, n_jobs=self.n_jobs)
         return self._other
 
-    def _search(self, left, reference, k, skip_self, distinct, threads, progress):
-        form = self.divergence.form
+    def _search(self, left, reference, k, same, distinct, threads, progress):
+        form, skip_self = self.divergence.form, same and not distinct
         pairing, blocks, first = self._pair(form, left, reference, (None, None), True, distinct, threads)
         m = pairing.right.rows.shape[0]
-        result = consumers.top(pairing, left.n, m, k, skip_self, blocks.rows * threads, blocks.column_parts, first,
+        result = consumers.top(pairing, left.n, m, k, skip_self, same, blocks.rows * threads, blocks.column_parts, first,
                                progress)
         self.info = _info(pairing, left.n * m)
         return result
@@ -198,11 +198,13 @@ class Index:
         supports = form.support != _engine.SUPPORT_FREE and any(side.has_zeros for side in sides)
         form = form.tiled_as(reference.form)
         single = single and form.shape != _engine.SUM_FAMILY
-        columns = reference.columns(single, distinct, supports)
+        coarse = (single and not dense and form.shape == _engine.PRODUCT
+                  and plan.coarse(reference.operand.n, reference.width))
+        columns = reference.columns(single, distinct, supports, coarse)
         m, c = columns.rows.shape[0], reference.certificate(single)
         products = plan.products(reference.width, form.shape == _engine.PRODUCT)
         threads = plan.worth(threads, left.n * (left.n_bins + m * products // plan.PRODUCTS_A_BIN))
-        blocks = plan.blocks(left.n, m, reference.width, threads, dense)
+        blocks = plan.blocks(left.n, m, reference.width, threads, dense, columns.bytes.size > 0)
         pairing = _engine.Pairing(
             form, left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
             left_extra=left.entropy if self.divergence.adds_entropy else None, left_class=classes[0],

@@ -98,6 +98,16 @@ def product_in_single(single_output: bool, rtol: float) -> bool:
     return single_output and rtol >= SINGLE_RTOL
 
 
+# Below so many columns the first thresholds, which take a product of their own, are most of the work.
+COARSE_COLUMNS = 256
+COARSE_BINS = 1 << 15  # sums of products of bytes stay within 32 bits
+
+
+def coarse(m: int, width: int) -> bool:
+    """Whether a float32 screen looks at bytes first, where the ISA can (src_c/kernels/coarse.h)."""
+    return m >= COARSE_COLUMNS and 4 <= width <= COARSE_BINS
+
+
 @cache
 def usable_cores() -> int:
     """Cores that this process may use: affinity and cgroup quota (asked once, it takes 50 microseconds)."""
@@ -181,6 +191,7 @@ class Blocks:
 # screen is flat from 48 to 192 rows; a dense product of few bins is bound by its stores and 10% faster with 24 rows,
 # whose pages the first-level TLB holds; with 1024 bins it is 15% slower so, because the columns are read more often.
 ROWS_A_BLOCK = 96
+COARSE_ROWS_A_BLOCK = 384  # a coarse screen is fast enough to wait for the columns: more rows for each reading of them
 COLUMNS_A_BLOCK = 512
 BLOCK_BYTES = 1 << 19
 DENSE_BINS = 256  # up to here, dense blocks have PANEL rows
@@ -188,10 +199,11 @@ BLOCKS_A_THREAD = 16  # half a block is lost at the end of a slab: 3% of a threa
 PANEL = 24  # a multiple of every register tile's height
 
 
-def blocks(n: int, m: int, n_bins: int, threads: int, dense: bool = False) -> Blocks:
-    """Tiles for n rows against m columns of n_bins features, enough of them to keep `threads` busy."""
+def blocks(n: int, m: int, n_bins: int, threads: int, dense: bool = False, in_bytes: bool = False) -> Blocks:
+    """Tiles for n rows against m columns of n_bins features, enough of them to keep `threads` busy; `in_bytes`: for a
+    coarse screen."""
     fit = BLOCK_BYTES // (8 * max(n_bins, 1))
-    rows = max(PANEL, min(ROWS_A_BLOCK, 2 * fit) // PANEL * PANEL)
+    rows = max(PANEL, min(COARSE_ROWS_A_BLOCK if in_bytes else ROWS_A_BLOCK, 2 * fit) // PANEL * PANEL)
     if dense and n_bins <= DENSE_BINS:
         rows = PANEL
     columns = max(64, min(COLUMNS_A_BLOCK, fit) // 64 * 64)

@@ -143,6 +143,14 @@ typedef struct {
 
 typedef enum { KL_MEAN, KL_NATURAL } kl_role; /* the first and the second argument of the divergence */
 
+/* Features x in bytes X, for the coarse screen: row r's group g of four lies behind [(g * width + r % width) * 4] of its
+ * panel. |x - X/inverse| <= residual, |X/inverse| <= norm, shift = -128 sum X. */
+typedef struct {
+    int8_t *bytes;             /* NULL: none */
+    float *inverse, *residual, *norm;
+    int32_t *shift;
+} kl_bytes;
+
 /* Features of rows [begin, end): packed in panels of `width` rows, element k of a panel's row r at
  * [k * width + r], the last panel padded with zeros. float32 or float64 by `single`. The three
  * numbers of a row: offset, `norm` and `slack` such that for a MEAN row i and a NATURAL row j
@@ -161,6 +169,7 @@ typedef struct {
     double slack_floor;    /* added to every slack                                         */
     double *scratch;       /* kl_scratch_of doubles                                        */
     void *features, *offset, *norm, *slack;
+    kl_bytes bytes;
     uint64_t *support;     /* (n_cols + 63) / 64 words a row, or NULL                      */
 } kl_encode_args;
 
@@ -169,7 +178,8 @@ typedef struct {
 /* One block: `row_panels` x `col_panels` register tiles of K multiply-adds. Dense: values go to out
  * (contiguous columns, `out_stride` elements between rows) and uncertain entries to `doubts`
  * (row << 16 | column within the block). Screen: entries whose lower end is not above the row's
- * threshold go to `doubts`, their values and bounds to `hit_value`, `hit_bound`. The capacity of the lists is
+ * threshold go to `doubts`, their values and bounds to `hit_value`, `hit_bound`. Ends: out[t] of a row, t below the
+ * panel's width, is the least value + bound of the columns t, t + width, ... The capacity of the lists is
  * of the whole block, which has at most 65,536 rows and columns. */
 typedef struct {
     const void *left, *right;
@@ -184,6 +194,9 @@ typedef struct {
     double accept, bend;       /* dense: certified if accept * value * (1 - bend * value) >= bound; bend is 0 but
                                   for KL_PRODUCT_BENT */
     const void *threshold;     /* screen: one a row (padded) */
+    kl_bytes left_bytes, right_bytes; /* screen: of both, or of neither, sides; then the numbers of a row have room for
+                                  kl_kernels.coarse of them beyond the last panel */
+    int64_t passed;            /* out: rows of tiles that the coarse screen let through */
     void *out;
     int64_t out_stride;
     uint32_t *doubts;
@@ -197,6 +210,7 @@ typedef struct {
     const char *name;
     uint32_t bit;
     int32_t mr64, nr64, mr32, nr32; /* register tiles of the product */
+    int32_t coarse; /* the float32 screen can look at bytes first (see kl_product_args); 0: it cannot */
 
     /* Check rows [begin, end) and compute their norms. `sum_tolerance` < 0: any sum. zeros[0] is set
      * to 1 if any row has a bin without mass. scratch: n_cols doubles. */
@@ -219,6 +233,7 @@ typedef struct {
     /* By [single][kl_shape]. */
     void (*dense[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
+    void (*ends[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     /* out[l]: the sum of a family's terms over d coordinates for row l < lanes of each side, with `both` also the
      * other way round; NaN: left to its direct form. KL_TERM_LANES rows packed as panels are, or a single one. */
     void (*term_rows)(int32_t term, int32_t both, const double *p, const double *q, int64_t d, int64_t lanes,
@@ -289,6 +304,7 @@ typedef struct {
     double norm_factor, slack_factor, slack_floor; /* of left rows, see kl_encode_args         */
     const double *left_extra;       /* added to each value of a row, or NULL                   */
     const void *features, *offset, *norm, *slack;  /* of the right operand, packed             */
+    kl_bytes bytes;                 /* of the right operand; NULL: no coarse screen            */
     const void *weights;            /* see kl_product_args                                     */
     const uint64_t *right_support;  /* NULL: every right row has full support on the centre    */
     /* Classes of equal rows, one numbering for both operands, -1: equal to none; or NULL. */
@@ -317,6 +333,7 @@ void kl_dense_block(const kl_pairing *, const kl_dense_out *, int64_t begin, int
 typedef struct {
     int64_t k, capacity;
     int32_t skip_self;
+    int32_t same; /* row i is column i */
 } kl_top;
 void kl_top_block(const kl_pairing *, const kl_top *, int64_t begin, int64_t end,
                   int64_t col_begin, int64_t col_end, double *values, int64_t *columns,

@@ -34,6 +34,12 @@ int kl_cpu_has_avx512(void)
     if (!kl_cpu_has_avx2() || (saved_by_system() & zmm) != zmm) return 0;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & needed) == needed;
 }
+
+int kl_cpu_has_avx512vnni(void)
+{
+    unsigned a, b, c, d;
+    return kl_cpu_has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & 1u << 11);
+}
 #elif defined(__aarch64__)
 int kl_cpu_has_neon(void) { return 1; } /* part of the architecture */
 #endif

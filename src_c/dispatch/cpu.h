@@ -3,5 +3,6 @@
 int kl_cpu_has_baseline(void);
 int kl_cpu_has_avx2(void);
 int kl_cpu_has_avx512(void);
+int kl_cpu_has_avx512vnni(void);
 int kl_cpu_has_neon(void);
 #endif

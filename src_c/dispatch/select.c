@@ -5,7 +5,7 @@
 
 extern const kl_kernels kl_kernels_baseline;
 #if defined(__x86_64__)
-extern const kl_kernels kl_kernels_avx2, kl_kernels_avx512;
+extern const kl_kernels kl_kernels_avx2, kl_kernels_avx512, kl_kernels_avx512vnni;
 #elif defined(__aarch64__)
 extern const kl_kernels kl_kernels_neon;
 #endif
@@ -15,6 +15,7 @@ static const struct {
     int (*supported)(void);
 } implementations[] = {
 #if defined(__x86_64__)
+    {&kl_kernels_avx512vnni, kl_cpu_has_avx512vnni},
     {&kl_kernels_avx512, kl_cpu_has_avx512},
     {&kl_kernels_avx2, kl_cpu_has_avx2},
 #elif defined(__aarch64__)

@@ -31,9 +31,9 @@ int64_t kl_width_of(const kl_divergence *f, const kl_rows *rows)
 
 int64_t kl_scratch_of(const kl_divergence *f, const kl_rows *rows)
 {
-    const int64_t K = rows->n_cols, plain = 3 * K;
+    const int64_t K = rows->n_cols, plain = 3 * K + 4 * kl_width_of(f, rows); /* rows, and the features of four */
     if (!rows->family) return plain;
-    /* Features, two rows, Jeffreys' two halves, and the family's own; two groups of rows as terms have them. */
+    /* Also: Jeffreys' two halves, the family's own, and two groups of rows as terms have them. */
     const int64_t group = rows->family->terms ? KL_TERM_NUMBERS * K * (K <= KL_TERM_MOST ? KL_TERM_LANES + 1 : 1) : 0;
     return plain + 2 * kl_width_of(f, rows) + rows->family->scratch(K) + 8 + group;
 }

@@ -21,17 +21,24 @@ kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *
     int64_t used = 0;
     char *m = memory;
     w.features = take(m, &used, rows * width * w.element);
-    w.offset = take(m, &used, rows * w.element);
-    w.norm = take(m, &used, rows * w.element);
-    w.slack = take(m, &used, rows * w.element);
+    const int64_t numbers = (rows + p->kernels->coarse) * w.element;
+    w.offset = take(m, &used, numbers);
+    w.norm = take(m, &used, numbers);
+    w.slack = take(m, &used, numbers);
+    if (p->bytes.bytes) {
+        const int64_t padded = rows + p->kernels->coarse;
+        w.coarse = (kl_bytes){take(m, &used, rows * ((width + 3) / 4 * 4)), take(m, &used, padded * 4),
+                             take(m, &used, padded * 4), take(m, &used, padded * 4), take(m, &used, padded * 4)};
+    }
     w.support = take(m, &used, p->right_support ? rows * words * 8 : 0);
     w.doubts = take(m, &used, area * 4);
     w.scratch = take(m, &used, kl_scratch_of(p->divergence, p->left) * 8);
     if (top_capacity) {
-        w.threshold = take(m, &used, rows * w.element);
+        w.threshold = take(m, &used, numbers);
         w.hit_value = take(m, &used, area * w.element);
         w.hit_bound = take(m, &used, area * w.element);
         w.candidates = take(m, &used, rows * (8 + top_capacity * 32));
+        w.selection = take(m, &used, 8 * (top_capacity > SELECTION ? top_capacity : SELECTION));
     } else
         w.tile = take(m, &used, area * w.element);
     w.bytes = used;
@@ -50,7 +57,7 @@ void kl_encode_left(const kl_pairing *p, kl_workspace *w, int64_t begin, int64_t
         .extra = p->left_extra, .begin = begin, .end = end, .role = p->left_role, .single = p->single,
         .width = (int32_t)w->panel_rows, .norm_factor = p->norm_factor,
         .slack_factor = p->slack_factor, .slack_floor = p->slack_floor, .scratch = w->scratch,
-        .features = w->features, .offset = w->offset, .norm = w->norm, .slack = w->slack,
+        .features = w->features, .offset = w->offset, .norm = w->norm, .slack = w->slack, .bytes = w->coarse,
         .support = p->right_support ? w->support : NULL,
     };
     p->kernels->encode(&args, stats);
@@ -61,6 +68,11 @@ kl_product_args kl_block_args(const kl_pairing *p, const kl_workspace *w, int64_
 {
     const int64_t skip = col * w->element;
     const double number = p->divergence->number;
+    kl_bytes right = p->bytes;
+    if (right.bytes) {
+        right.bytes += col * ((w->width + 3) / 4 * 4);
+        right.inverse += col, right.residual += col, right.norm += col, right.shift += col;
+    }
     return (kl_product_args){
         .left = w->features, .row_offset = w->offset, .row_norm = w->norm, .row_slack = w->slack,
         .right = (const char *)p->features + skip * w->width, .weights = p->weights, 
@@ -70,7 +82,7 @@ kl_product_args kl_block_args(const kl_pairing *p, const kl_workspace *w, int64_
         .relative = p->divergence->by_terms ? p->slack_factor : 0,
         .term = p->left->family ? p->left->family->term : KL_TERM_NONE, .turned = p->left_role == KL_NATURAL,
         .both = p->divergence->kind == KL_JEFFREYS, .threshold = w->threshold, .doubts = w->doubts,
-        .hit_value = w->hit_value, .hit_bound = w->hit_bound,
+        .hit_value = w->hit_value, .hit_bound = w->hit_bound, .left_bytes = w->coarse, .right_bytes = right,
     };
 }
 

@@ -8,13 +8,17 @@
 
 typedef struct {
     void *features, *offset, *norm, *slack; /* of the rows in work */
+    kl_bytes coarse;
     uint64_t *support;
     uint32_t *doubts;
     void *hit_value, *hit_bound, *threshold, *tile;
     double *scratch;          /* kl_scratch_of doubles */
     char *candidates;         /* top-k: room for row_block lists */
+    double *selection;        /* top-k: room for the numbers of a list, or SELECTION */
     int64_t panel_rows, panel_cols, element, words, width, bytes; /* width: features a row */
 } kl_workspace;
+
+#define SELECTION 256
 
 /* Lay a workspace out over `memory` (NULL: only count the bytes). */
 kl_workspace kl_workspace_over(const kl_pairing *, int64_t top_capacity, void *memory);

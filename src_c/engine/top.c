@@ -12,6 +12,21 @@
 
 #define FIRST_COLUMNS 64 /* a multiple of every panel's width */
 
+/* Columns that the first thresholds come from: a product of their own, which has to cost less than the hits it saves. */
+#define SAMPLE 512
+#define SAMPLE_OF_FEW 128
+#define FEW_COLUMNS 4096
+
+/* Where the coarse screen lets most rows of tiles through (near rows, or hits everywhere), the next blocks of columns do
+ * without it. It costs about a quarter of the product. */
+#define COARSE_PAUSE 7
+static int coarse_pays(const kl_product_args *args, const kl_workspace *w)
+{
+    const int64_t tiles = (args->rows + w->panel_rows - 1) / w->panel_rows
+                        * ((args->cols + w->panel_cols - 1) / w->panel_cols);
+    return args->passed < tiles * w->panel_rows / 2;
+}
+
 typedef struct {
     double low, high; /* the exact value lies between */
     double exact;     /* NaN: not known yet */
@@ -46,23 +61,23 @@ static int by_value(const void *a, const void *b) /* the order of the answer */
     return (x->column > y->column) - (x->column < y->column);
 }
 
-/* The k-th smallest `high` (k from 1); may reorder the list (Hoare's selection). */
-static double kth_high(candidate *x, int64_t n, int64_t k)
+/* The k-th smallest of n numbers (k from 1), which it reorders (Hoare's selection). */
+static double kth_smallest(double *x, int64_t n, int64_t k)
 {
     if (k == 1) {
-        double least = x[0].high;
-        for (int64_t t = 1; t < n; t++) least = x[t].high < least ? x[t].high : least;
+        double least = x[0];
+        for (int64_t t = 1; t < n; t++) least = x[t] < least ? x[t] : least;
         return least;
     }
     int64_t left = 0, right = n - 1;
     while (left < right) {
-        double pivot = x[left + (right - left) / 2].high;
+        const double pivot = x[left + (right - left) / 2];
         int64_t i = left, j = right;
         while (i <= j) {
-            while (x[i].high < pivot) i++;
-            while (x[j].high > pivot) j--;
+            while (x[i] < pivot) i++;
+            while (x[j] > pivot) j--;
             if (i <= j) {
-                candidate t = x[i];
+                const double t = x[i];
                 x[i++] = x[j];
                 x[j--] = t;
             }
@@ -71,7 +86,7 @@ static double kth_high(candidate *x, int64_t n, int64_t k)
         else if (k - 1 >= i) left = i;
         else break;
     }
-    return x[k - 1].high;
+    return x[k - 1];
 }
 
 static void settle(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t row, kl_stats *stats)
@@ -86,9 +101,10 @@ static void settle(const kl_pairing *p, const kl_workspace *w, candidates *c, in
 }
 
 /* Drop what cannot be among the k nearest; returns the new threshold. Needs count >= k. */
-static double thin(candidates *c, int64_t k)
+static double thin(const kl_workspace *w, candidates *c, int64_t k)
 {
-    double threshold = kth_high(c->list, c->count, k);
+    for (int64_t t = 0; t < c->count; t++) w->selection[t] = c->list[t].high;
+    const double threshold = kth_smallest(w->selection, c->count, k);
     int64_t kept = 0;
     for (int64_t t = 0; t < c->count; t++)
         if (c->list[t].low <= threshold) c->list[kept++] = c->list[t];
@@ -100,7 +116,7 @@ static double thin(candidates *c, int64_t k)
 static double make_room(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t k,
                         int64_t capacity, int64_t row, kl_stats *stats)
 {
-    double threshold = thin(c, k);
+    double threshold = thin(w, c, k);
     if (c->count > capacity - (capacity - k) / 2) {
         settle(p, w, c, row, stats);
         c->count = k;
@@ -154,6 +170,30 @@ static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, 
     }
 }
 
+/* Thresholds from the first columns: of the least upper ends of many disjoint sets of columns, the k-th smallest has k
+ * entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. */
+static int first_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t n, int64_t col,
+                            int64_t cols, kl_stats *stats)
+{
+    const int64_t wanted = top->k + top->skip_self, width = w->panel_cols, sets = (2 * wanted + width - 1) / width;
+    const int64_t part = (cols + width - 1) / width / sets * width, ends = sets * width;
+    if (p->right_support || part == 0 || ends > SELECTION || ends > p->column_block) return 0;
+    for (int64_t s = 0; s < sets; s++) {
+        kl_product_args args = kl_block_args(p, w, n, col + s * part, cols - s * part < part ? cols - s * part : part);
+        args.out = (char *)w->hit_value + s * width * w->element; /* free until the first screen */
+        args.out_stride = ends;
+        p->kernels->ends[p->single][kl_shape_of(p->divergence)](&args, stats);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t t = 0; t < ends; t++)
+            w->selection[t] = p->single ? ((float *)w->hit_value)[i * ends + t] : ((double *)w->hit_value)[i * ends + t];
+        const double end = kth_smallest(w->selection, ends, wanted);
+        /* Up by the roundings of value + bound and of the finish. Never below 0, which is the least exact value. */
+        lower_threshold(p, w, i, finished(p->divergence, end > 0 ? end * (1 + 0x1p-20) : 0));
+    }
+    return 1;
+}
+
 void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t end,
                   int64_t col_begin, int64_t col_end, double *values, int64_t *columns,
                   void *memory, kl_stats *stats)
@@ -166,24 +206,35 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
         list_of(&w, top->capacity, i)->count = 0;
     }
     for (int64_t i = n; i % w.panel_rows; i++) lower_threshold(p, &w, i, -INFINITY);
-    /* Without a threshold every entry is a hit: start with few columns, tighten, and double. */
-    const int64_t block = p->column_block;
-    int64_t step = FIRST_COLUMNS < block ? FIRST_COLUMNS : block, cols;
-    for (int64_t col = col_begin, growing = 1; col < col_end; col += cols) {
-        cols = col_end - col < step ? col_end - col : step;
+    /* Among themselves, rows start with their own neighbourhood, where data that came in some order have their nearest;
+     * then around the end. */
+    const int64_t block = p->column_block, home = begin / FIRST_COLUMNS * FIRST_COLUMNS;
+    const int64_t first = top->same && home > col_begin && home < col_end ? home : col_begin;
+    const int64_t all = col_end - col_begin, sample = all < FEW_COLUMNS ? SAMPLE_OF_FEW : SAMPLE;
+    const int64_t seen = col_end - first < sample ? col_end - first : sample;
+    int64_t known = first_thresholds(p, top, &w, n, first, seen, stats) ? seen : 0, cols, pause = 0;
+    for (int64_t done = 0; done < all; done += cols) {
+        /* Thresholds only move between steps: not many more columns at a time than they have seen. */
+        const int64_t fresh = done > known ? done : known, half = fresh / 2 / FIRST_COLUMNS * FIRST_COLUMNS;
+        const int64_t step = half >= block ? block : half > FIRST_COLUMNS ? half : FIRST_COLUMNS;
+        const int64_t ahead = first + done, around = ahead - all;
+        const int64_t col = ahead < col_end ? ahead : around, stop = ahead < col_end ? col_end : first;
+        const int growing = step < block;
+        cols = stop - col < step ? stop - col : step;
         kl_product_args args = kl_block_args(p, &w, n, col, cols);
+        if (pause || !fresh) args.right_bytes.bytes = NULL;
         p->kernels->screen[p->single][kl_shape_of(p->divergence)](&args, stats);
+        if (args.right_bytes.bytes && !growing && !coarse_pays(&args, &w)) pause = COARSE_PAUSE;
+        else if (pause) pause--;
         collect(p, top, &w, &args, begin, col, stats);
         for (int64_t i = 0; i < n && growing; i++) {
             candidates *c = list_of(&w, top->capacity, i);
-            if (c->count > k) lower_threshold(p, &w, i, thin(c, k));
+            if (c->count > k) lower_threshold(p, &w, i, thin(&w, c, k));
         }
-        growing = step < block;
-        if (growing) step = 2 * step < block ? 2 * step : block;
     }
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
-        if (c->count > k) thin(c, k);
+        if (c->count > k) thin(&w, c, k);
         settle(p, &w, c, begin + i, stats);
         while (c->count && c->list[c->count - 1].exact == INFINITY) c->count--; /* not all of them: filled below */
         if (c->count < k) fill_infinite(c, k, begin + i, top->skip_self, col_begin, col_end);

@@ -2,7 +2,9 @@
 #include <immintrin.h>
 #define KL_VECTOR_BYTES 64
 #define KL_HAS_FMA 1
+#ifndef KL_ISA_BIT
 #define KL_ISA_BIT 4u
+#endif
 #define KL_MR64 12
 #define KL_MR32 12
 #define KL_FMA_F64(a, b, c) ((vf64)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c)))
@@ -20,4 +22,6 @@
 #define KL_MIN_F32(a, b) ((vf32)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #include "../kernels/kernels.h"
 
+#ifndef KL_DOT_BYTES
 const kl_kernels kl_kernels_avx512 = KL_TABLE("avx512");
+#endif

@@ -11,6 +11,7 @@
 #include "value.h"
 #include "features_other.h"
 #include "rows.h"
+#include "encode.h"
 
 /* Longest run of multiply-adds into one accumulator; the certificate counts on it (plan.py). */
 #define KL_CHAIN 256
@@ -59,6 +60,7 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #define KL_MIN KL_MIN_F64
 #define KL_EPSILON 0x1p-52
 #define KL_BITS(mask) KL_BITS_F64(mask)
+#define KL_COARSE 0
 #define KL_NAME(x) x##_f64
 #define KL_FAMILY_TILES
 #include "product.h"
@@ -82,6 +84,13 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #define KL_MIN KL_MIN_F32
 #define KL_EPSILON 0x1p-23
 #define KL_BITS(mask) KL_BITS_F32(mask)
+#ifdef KL_DOT_BYTES
+#define KL_COARSE 1
+#define KL_ROWS_OF_BYTES KL_W32
+#else
+#define KL_COARSE 0
+#define KL_ROWS_OF_BYTES 0
+#endif
 #define KL_NAME(x) x##_f32
 #include "product.h"
 
@@ -92,9 +101,10 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #define KL_TABLE(isa_name)                                                                     \
     {                                                                                          \
         .name = isa_name, .bit = KL_ISA_BIT, .mr64 = KL_MR64, .nr64 = 2 * KL_W64,              \
-        .mr32 = KL_MR32, .nr32 = 2 * KL_W32, .scan = kl_scan, .accumulate = kl_accumulate,     \
+        .mr32 = KL_MR32, .nr32 = 2 * KL_W32, .coarse = KL_ROWS_OF_BYTES, .scan = kl_scan, .accumulate = kl_accumulate,     \
         .rowwise = kl_rowwise, .entropy = kl_entropy, .value = kl_value, .read = kl_read,      \
         .encode = kl_encode, .finish = kl_finish_values, .term_rows = kl_term_rows,            \
         .dense = {{KL_SHAPES(dense, f64), kl_dense_family_f64}, {KL_SHAPES(dense, f32)}},      \
         .screen = {{KL_SHAPES(screen, f64), kl_screen_family_f64}, {KL_SHAPES(screen, f32)}},  \
+        .ends = {{KL_SHAPES(ends, f64), kl_ends_family_f64}, {KL_SHAPES(ends, f32)}},          \
     }

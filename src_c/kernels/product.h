@@ -1,7 +1,7 @@
 /* The packed matrix product with its epilogue in registers. Included once per precision, with
  * KL_T (element), KL_V (vector), KL_W (lanes), KL_MR (rows of a register tile), KL_FMA, KL_MIN, KL_BITS,
- * KL_EPSILON, KL_NAME(x), and what elementwise.h
- * asks of the number format.
+ * KL_EPSILON, KL_COARSE (whether the
+ * screen may look at bytes first), KL_NAME(x), and what elementwise.h asks of the number format.
  *
  * A register tile is KL_MR rows x 2 vectors of columns. Each accumulator runs over k in order with
  * fused multiply-adds, in blocks of KL_CHAIN whose sums are added in order: lanes hold different
@@ -80,6 +80,19 @@ KL_INLINE KL_V KL_NAME(kl_bounds)(const kl_product_args *args, int64_t r, int64_
     const KL_T *col_norm = args->col_norm, *col_slack = args->col_slack;
     KL_V bound = KL_NAME(kl_set)(row_slack[r + i]) + KL_NAME(kl_load)(col_slack + c + h * KL_W);
     return bound + KL_NAME(kl_set)(row_norm[r + i]) * KL_NAME(kl_load)(col_norm + c + h * KL_W);
+}
+
+/* The same for values whose error may be `relative`, of which those below 0 are not known at all. */
+KL_INLINE KL_V KL_NAME(kl_bounds_of)(int relative, const kl_product_args *args, KL_V value, int64_t r, int64_t c, int i,
+                                     int h)
+{
+    KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
+#ifdef KL_FAMILY_TILES
+    if (relative) bound = kl_select(value < 0.0, kl_set_f64(INFINITY), bound + value * args->relative);
+#else
+    (void)relative, (void)value;
+#endif
+    return bound;
 }
 
 KL_INLINE KL_T KL_NAME(kl_largest)(const KL_T *x, int n)
@@ -171,18 +184,14 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *args, kl_stats *sta
 }
 
 static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_args *args,
-    const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, int64_t rows, int64_t n)
+    const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, uint32_t rows, int64_t n)
 {
     const KL_T *threshold = args->threshold;
-    for (int i = 0; i < rows; i++)
-        for (int h = 0; h < 2; h++) {
+    for (; rows; rows &= rows - 1)
+        for (int h = 0, i = __builtin_ctz(rows); h < 2; h++) {
             KL_T values[KL_W], bounds[KL_W];
             KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
-            KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
-#ifdef KL_FAMILY_TILES
-            if (args->relative != 0)
-                bound = kl_select(value < 0.0, kl_set_f64(INFINITY), bound + value * args->relative);
-#endif
+            KL_V bound = KL_NAME(kl_bounds_of)(args->relative != 0, args, value, r, c, i, h);
             uint32_t hit = KL_BITS(value - bound <= KL_NAME(kl_set)(threshold[r + i]));
             KL_NAME(kl_store)(values, value);
             KL_NAME(kl_store)(bounds, bound);
@@ -196,6 +205,10 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_
     return n;
 }
 
+#if KL_COARSE
+#include "coarse.h"
+#endif
+
 /* Entries whose lower end value - bound does not exceed their row's threshold, with both numbers. */
 KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *stats)
 {
@@ -203,10 +216,35 @@ KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *st
     const KL_T wider = (KL_T)(1 + 16 * KL_EPSILON + 2 * args->relative);
     int64_t n = 0;
     stats->isa_ran |= KL_ISA_BIT;
+    args->passed = 0;
     for (int64_t c = 0; c < args->cols; c += KL_NR) {
         const KL_NAME(kl_panel) col = KL_NAME(kl_panel_of)(args->col_norm, args->col_slack, c, KL_NR);
+#if KL_COARSE
+        kl_coarse_columns bytes = {.norm = 0};
+        const int coarse = shape == KL_PRODUCT && args->right_bytes.bytes;
+        if (coarse) {
+            bytes = kl_coarse_columns_of(args, c);
+            kl_coarse_prefetch(args, c + KL_NR);
+        }
+#endif
         for (int64_t r = 0; r < args->rows; r += KL_MR) {
             const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
+            uint32_t some = (uint32_t)1 << rows; /* the rows that may hold hits */
+            some -= 1;
+#if KL_COARSE
+            if (coarse) {
+                some &= kl_coarse_hits(args, r, c, &bytes);
+                if (!some) continue;
+                const int few = __builtin_popcount(some) <= KL_STRIP;
+                args->passed += few ? __builtin_popcount(some) : KL_MR;
+                if (few) {
+                    KL_NAME(kl_tile) strips;
+                    kl_strips(args, r, c, some, &strips);
+                    n = KL_NAME(kl_find_hits)(args, &strips, r, c, some, n);
+                    continue;
+                }
+            }
+#endif
             const KL_NAME(kl_panel) row = KL_NAME(kl_panel_of)(args->row_norm, args->row_slack, r, KL_MR);
             const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
             KL_NAME(kl_tile) tile;
@@ -219,15 +257,40 @@ KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *st
                     least = KL_MIN(KL_NAME(kl_values)(args, &tile, r, c, i, h) - KL_NAME(kl_set)(limit), least);
             }
             if (__builtin_expect(KL_BITS(least <= (KL_V){0}) != 0, 0))
-                n = KL_NAME(kl_find_hits)(args, &tile, r, c, rows, n);
+                n = KL_NAME(kl_find_hits)(args, &tile, r, c, some, n);
         }
     }
     args->n_doubts = n;
 }
 
+/* The least upper ends, value + bound, of each row's columns: one number for every column of a panel, over all panels. */
+KL_INLINE void KL_NAME(kl_ends)(int shape, kl_product_args *args, kl_stats *stats)
+{
+    stats->isa_ran |= KL_ISA_BIT;
+    for (int64_t r = 0; r < args->rows; r += KL_MR) {
+        const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
+        KL_NAME(kl_tile) tile, least;
+        KL_UNROLL for (int i = 0; i < KL_MR; i++)
+            least.v[i][0] = least.v[i][1] = KL_NAME(kl_set)((KL_T)INFINITY);
+        for (int64_t c = 0; c < args->cols; c += KL_NR) {
+            KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
+            KL_UNROLL for (int i = 0; i < KL_MR; i++)
+                KL_UNROLL for (int h = 0; h < 2; h++) {
+                    KL_V value = KL_NAME(kl_values)(args, &tile, r, c, i, h);
+                    KL_V bound = KL_NAME(kl_bounds_of)(shape == KL_SUM_FAMILY, args, value, r, c, i, h);
+                    least.v[i][h] = KL_MIN(value + bound, least.v[i][h]);
+                }
+        }
+        for (int i = 0; i < rows; i++)
+            for (int h = 0; h < 2; h++)
+                KL_NAME(kl_store)((KL_T *)args->out + (r + i) * args->out_stride + h * KL_W, least.v[i][h]);
+    }
+}
+
 #define KL_SHAPE(shape, name)                                                                             \
     static void KL_NAME(kl_dense_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_dense)(shape, a, s); } \
-    static void KL_NAME(kl_screen_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_screen)(shape, a, s); }
+    static void KL_NAME(kl_screen_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_screen)(shape, a, s); } \
+    static void KL_NAME(kl_ends_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_ends)(shape, a, s); }
 KL_SHAPE(KL_PRODUCT, product)
 KL_SHAPE(KL_SUM_JS, js)
 KL_SHAPE(KL_SUM_SKEW, skew)
@@ -239,6 +302,7 @@ KL_SHAPE(KL_SUM_FAMILY, family)
 #endif
 
 #undef KL_SHAPE
+#undef KL_COARSE
 #undef KL_MIN
 #undef KL_EPSILON
 #undef KL_U

@@ -1,4 +1,4 @@
-/* Blocks of rows: check, sum up, compare row by row, encode. Each calls the row kernels above. */
+/* Blocks of rows: check, sum up, compare row by row. Each calls the row kernels above. */
 
 /* `weights`: where to keep what a LOGITS scan has exponentiated, or NULL. */
 static kl_row_status kl_scan_row(int32_t domain, const double *row, int64_t K, double tolerance,
@@ -133,73 +133,5 @@ static void kl_entropy(const kl_rows *rows, const kl_norm *norms, int64_t begin,
         const double *row = kl_read(rows, i, scratch);
         out[i] = rows->domain == KL_PROBS ? kl_entropy_probs(row, norms[i], rows->n_cols)
                                           : kl_entropy_logits(row, norms[i], rows->n_cols);
-    }
-}
-
-/* Round to float32 away from zero, for bounds. */
-KL_INLINE float kl_up_f32(double x)
-{
-    float f = (float)x;
-    return (double)f < x ? nextafterf(f, INFINITY) : f;
-}
-
-static void kl_encode(const kl_encode_args *args, kl_stats *stats)
-{
-    const kl_rows *rows = args->rows;
-    const int64_t K = rows->n_cols, n = args->end - args->begin, width = args->width;
-    const int64_t padded = (n + width - 1) / width * width, words = (K + 63) / 64;
-    const int64_t count = kl_width_of(args->divergence, rows);
-    const kl_shape shape = kl_shape_of(args->divergence);
-    double *row_scratch = args->scratch, *features = row_scratch + K, *family_scratch = features + count;
-    stats->isa_ran |= KL_ISA_BIT;
-    for (int64_t r = 0; r < padded; r++) {
-        const int64_t start = r / width * width * count + r % width;
-        kl_feature_row f = {0, 0, 0};
-        if (r < n) {
-            const int64_t i = args->begin + r;
-            const double *row = kl_read(rows, i, row_scratch);
-            if (rows->family)
-                f = kl_family_features(args->divergence, rows->family, args->role, row, args->center, K, features,
-                                       family_scratch);
-            else if (args->divergence->kind == KL_KL)
-                f = kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features);
-            else f = kl_other_features(args->divergence, args->role, rows->domain, row, args->norms[i], args->center, K,
-                                       features);
-            if (args->extra) {
-                f.offset += args->extra[i];
-                f.spread += args->extra[i];
-            }
-            if (args->support) {
-                const double empty = rows->domain == KL_LOGITS ? -INFINITY : 0;
-                for (int64_t w = 0; w < words; w++) {
-                    uint64_t bits = 0;
-                    for (int64_t k = w * 64; k < K && k < w * 64 + 64; k++)
-                        bits |= (uint64_t)(row[k] != empty) << (k - w * 64);
-                    args->support[r * words + w] = bits;
-                }
-            }
-        } else {
-            memset(features, 0, (size_t)count * sizeof *features);
-            f.offset = INFINITY; /* padding is never a neighbour */
-        }
-        const int beyond = args->single && !(f.norm2 < 0x1p100 && (fabs(f.offset) < 0x1p100 || f.offset == INFINITY));
-        if (beyond) f = kl_lost_row(features, count); /* such a value must not meet a bound of infinity */
-        double norm = sqrt(f.norm2) * (1 + 0x1p-40) * args->norm_factor;
-        double slack = f.spread * args->slack_factor + args->slack_floor;
-        if (args->single) {
-            float *out = (float *)args->features + start;
-            /* Sums over bins count on x + y >= -1, for x >= -w and y >= -(1 - w): rounded up. */
-            const int up = shape == KL_SUM_JS || shape == KL_SUM_SKEW;
-            for (int64_t k = 0; k < count; k++) out[k * width] = up ? kl_up_f32(features[k]) : (float)features[k];
-            ((float *)args->offset)[r] = (float)f.offset;
-            ((float *)args->norm)[r] = kl_up_f32(norm);
-            ((float *)args->slack)[r] = kl_up_f32(slack);
-        } else {
-            double *out = (double *)args->features + start;
-            for (int64_t k = 0; k < count; k++) out[k * width] = features[k];
-            ((double *)args->offset)[r] = f.offset;
-            ((double *)args->norm)[r] = norm;
-            ((double *)args->slack)[r] = slack;
-        }
     }
 }

@@ -194,7 +194,7 @@ static encoded encode(const kl_kernels *k, const kl_divergence *f, kl_role role,
     kl_stats stats = {0};
     kl_encode_args a = {
         .divergence = f, .rows = rows, .norms = norms, .center = &c->c, .begin = 0, .end = n, .role = role,
-        .single = single, .width = (int32_t)width, .scratch = place(r[0], (size_t)K * 8 * 3, s),
+        .single = single, .width = (int32_t)width, .scratch = place(r[0], (size_t)kl_scratch_of(f, rows) * 8, s),
         .features = place(r[1], (size_t)(padded * count) * size, s), .offset = place(r[2], (size_t)padded * size, s),
         .norm = place(r[3], (size_t)padded * size, s), .slack = place(r[4], (size_t)padded * size, s),
     };

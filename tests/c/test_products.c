@@ -116,7 +116,7 @@ static void test_encode(const kl_kernels *k, int64_t K, int64_t n, kl_domain dom
     kl_norm norms[ROWS];
     kl_stats stats = {0};
     int32_t zeros = 0;
-    double *scratch = place(r[1], (size_t)K * 8 * 3, s);
+    double *scratch = place(r[1], (size_t)kl_scratch_of(&itself, &rows) * 8, s);
     make_center(k, x, n, K, domain, &c);
     k->scan(&rows, 0, n, -1, norms, &zeros, scratch, &stats);
     kl_encode_args a = {
@@ -142,7 +142,7 @@ static void test_encode(const kl_kernels *k, int64_t K, int64_t n, kl_domain dom
 
 void test_encoding(const kl_kernels *k)
 {
-    region r[7] = {region_new(8 * ROWS * MOST), region_new(8 * 4 * MOST), region_new(8 * 64 * MOST), region_new(8 * 64),
+    region r[7] = {region_new(8 * ROWS * MOST), region_new(8 * 8 * MOST), region_new(8 * 64 * MOST), region_new(8 * 64),
                    region_new(8 * 64), region_new(8 * 64), region_new(8 * ROWS * 8)};
     const int64_t counts[] = {1, 2, 5, 12, 33};
     for (int l = 1; l < n_lengths; l++)
