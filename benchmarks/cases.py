@@ -293,7 +293,9 @@ REDUCE = [
 SCALING = [_scaling(PAIRWISE[2]), _scaling(NEIGHBORS[0]), _scaling(ROWWISE)]
 def _memory(call: str, m: int) -> Case:
     """Measured in bytes, by memory.py: peak above inputs and answer."""
-    return Case(f"memory-{call}", f"peak memory of {call}, 20,000 × {m:,}, K = 64", "memory", 20_000, m, 64, op=call)
+    size = "d = 32" if call.startswith("gaussian") else "K = 64"
+    return Case(f"memory-{call.replace(' ', '-')}", f"peak memory of {call}, 20,000 × {m:,}, {size}", "memory", 20_000, m,
+                64, op=call)
 
 
 def _family(case: str, name: str, n: int, d: int, *rivals: Rival) -> Case:
@@ -304,11 +306,13 @@ def _family(case: str, name: str, n: int, d: int, *rivals: Rival) -> Case:
 FAMILIES = [
     _family("gaussians", "Normal", 4096, 32, Rival("expert NumPy, Gaussians"), Rival("torch.distributions", 64)),
     _family("full-covariance", "MultivariateNormal", 2000, 16, Rival("torch.distributions", 16)),
-    *(_family(f"family-{name.lower()}", name, 512, 8, Rival("torch.distributions", 64))
+    *(_family(f"family-{name.lower()}", name, 512, 8,
+              Rival("NumPy, closed form") if name in peers_families.NUMPY else Rival("torch.distributions", 64))
       for name in peers_families.SMALL),
 ]
 
-MEMORY = [_memory("kneighbors", 200_000), _memory("radius_neighbors", 20_000), _memory("reduce", 20_000),
+MEMORY = [_memory("kneighbors", 200_000), _memory("gaussian kneighbors", 200_000),
+          _memory("radius_neighbors", 20_000), _memory("reduce", 20_000),
           _memory("pairwise_chunked", 20_000)]
 
 ALL = [*PAIRWISE, *NEIGHBORS, PATCHES, ROWWISE, *LOGITS, *JENSEN_SHANNON, *RADIUS, *REDUCE, *SCALING, *MEMORY, *FEW,

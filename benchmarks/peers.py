@@ -283,6 +283,7 @@ PEERS = {
     "torch cdist": Peer(peers_divergences.torch_cdist, module="torch"),
     "expert NumPy, Gaussians": Peer(peers_families.numpy_products),
     "torch.distributions": Peer(peers_families.torch_kl, module="torch"),
+    "NumPy, closed form": Peer(peers_families.numpy_kl),
     "FAISS, f32": Peer(peers_divergences.faiss_all_pairs, module="faiss"),
     "expert NumPy, radius": Peer(peers_blocks.numpy_radius),
     "expert NumPy, reduced": Peer(peers_blocks.numpy_reduce),

@@ -1,6 +1,7 @@
-"""Parametric families in the benchmarks: data, klfast's call, torch.distributions beside it, NumPy's products.
+"""Parametric families in the benchmarks: data, klfast's call, torch.distributions and NumPy's closed forms beside it.
 
-P and Q are arrays of parameters, (n, parameters, d), or for full covariances (n, d, d + 1): location and scale_tril.
+P and Q are arrays of parameters, (n, parameters, d), or (n, d, d + 1) where a covariance is one: scale_tril after the
+location of MultivariateNormal, or after a column whose first entry is Wishart's df.
 """
 
 from __future__ import annotations
@@ -11,36 +12,68 @@ import numpy as np
 
 import klfast as kl
 
+from . import forms_families
 
-def data(name: str, n: int, d: int, rng) -> np.ndarray:
-    if name == "MultivariateNormal":
+# The parameters of every family, by the names that torch.distributions and klfast share.
+PARAMETERS = {
+    "Normal": ("loc", "scale"), "LogNormal": ("loc", "scale"), "Laplace": ("loc", "scale"), "Gumbel": ("loc", "scale"),
+    "Cauchy": ("loc", "scale"), "Uniform": ("low", "high"), "HalfNormal": ("scale",), "Rayleigh": ("scale",),
+    "Exponential": ("rate",), "Poisson": ("rate",), "Gamma": ("concentration", "rate"),
+    "InverseGamma": ("concentration", "rate"), "Chi2": ("df",), "Beta": ("concentration1", "concentration0"),
+    "Dirichlet": ("concentration",), "InverseGaussian": ("loc", "concentration"), "Pareto": ("scale", "alpha"),
+    "Weibull": ("scale", "concentration"), "Bernoulli": ("probs",), "BernoulliLogits": ("logits",),
+    "Binomial": ("total_count", "probs"), "NegativeBinomial": ("total_count", "probs"), "Geometric": ("probs",),
+    "VonMises": ("loc", "concentration"),
+}
+MATRICES = ("MultivariateNormal", "Wishart")
+COUNT = 10.0
+NUMPY = (*forms_families.BY_COORDINATES, "VonMisesFisher", "Wishart")  # torch has no KL of them
+SMALL = tuple(name for name in (*PARAMETERS, "VonMisesFisher", "Wishart") if name != "Normal")
+
+
+def data(name: str, n: int, d: int, rng, of_p: bool) -> np.ndarray:
+    if name in MATRICES:
         L = np.tril(0.2 * rng.standard_normal((n, d, d)), -1) + np.eye(d) * np.exp(0.2 * rng.standard_normal((n, 1, d)))
-        return np.concatenate([rng.standard_normal((n, d, 1)), L], axis=2)
-    first = rng.standard_normal((n, d)) if name in REAL else np.exp(0.5 * rng.standard_normal((n, d)))
-    if name in PROBABILITIES:
-        first = 1 / (1 + first)
-    return np.stack([first, np.exp(0.5 * rng.standard_normal((n, d)))], axis=1)[:, : NUMBERS.get(name, 1)]
-
-
-REAL = ("Normal", "LogNormal", "Laplace", "Gumbel", "Cauchy")
-PROBABILITIES = ("Bernoulli", "Geometric")
-NUMBERS = {name: 2 for name in (*REAL, "Gamma", "Beta")}
-SMALL = ("LogNormal", "Laplace", "Gumbel", "Cauchy", "Gamma", "Beta", "Bernoulli", "Geometric", "Poisson",
-         "Exponential", "HalfNormal", "Dirichlet")
+        first = rng.standard_normal((n, d, 1))
+        return np.concatenate([first if name == "MultivariateNormal" else d + np.exp(first), L], axis=2)
+    if name == "VonMisesFisher":
+        mu = rng.standard_normal((n, d))
+        mu /= np.linalg.norm(mu, axis=1, keepdims=True)
+        return np.stack([mu, np.repeat(np.exp(0.5 * rng.standard_normal((n, 1))), d, axis=1)], axis=1)
+    real, positive = rng.standard_normal((n, d)), np.exp(0.5 * rng.standard_normal((n, d)))
+    columns = {"loc": positive if name == "InverseGaussian" else real, "low": real, "logits": real,
+               "probs": 1 / (1 + positive), "total_count": np.full((n, d), COUNT)}
+    X = np.stack([columns.get(parameter, np.exp(0.5 * rng.standard_normal((n, d)))) for parameter in PARAMETERS[name]],
+                 axis=1)
+    if name == "Uniform":  # P within Q
+        X[:, 1] += X[:, 0] + (0 if of_p else 16)
+        X[:, 0] -= 0 if of_p else 8
+    if name == "Pareto" and of_p:
+        X[:, 0] += 8
+    return X
 
 
 def pair(case, rng):
     name = case.data.partition(":")[2]
-    return data(name, case.n, case.bins, rng), data(name, case.m, case.bins, rng)
+    return data(name, case.n, case.bins, rng, True), data(name, case.m, case.bins, rng, False)
+
+
+def arguments(name: str, X) -> dict:
+    """X[..., parameter, coordinate] as keywords."""
+    return {parameter: X[..., k, :] for k, parameter in enumerate(PARAMETERS[name])}
 
 
 def family_of(x, X):
     """The batch of klfast that an array of parameters stands for."""
     if x.op == "MultivariateNormal":
         return kl.MultivariateNormal(X[:, :, 0], scale_tril=X[:, :, 1:])
+    if x.op == "Wishart":
+        return kl.Wishart(X[:, 0, 0], scale_tril=X[:, :, 1:])
+    if x.op == "VonMisesFisher":
+        return kl.VonMisesFisher(X[:, 0], X[:, 1, 0])
     if x.op == "Dirichlet":
         return kl.Dirichlet(X[:, 0])
-    return getattr(kl, x.op)(*np.moveaxis(X, 1, 0), event_ndim=1)
+    return getattr(kl, x.op.removesuffix("Logits"))(**arguments(x.op, X), event_ndim=1)
 
 
 def klfast(x):
@@ -51,13 +84,11 @@ def torch_of(x, X, axis):
     import torch
 
     X = torch.from_numpy(X).unsqueeze(axis)
-    cls = getattr(torch.distributions, x.op)
+    cls = getattr(torch.distributions, x.op.removesuffix("Logits"))
     if x.op == "MultivariateNormal":
         return cls(X[..., 0], scale_tril=X[..., 1:], validate_args=False)
-    numbers = [X[..., k, :] for k in range(X.shape[-2])]
-    if x.op == "Dirichlet":
-        return cls(*numbers, validate_args=False)
-    return torch.distributions.Independent(cls(*numbers, validate_args=False), 1)
+    dist = cls(**arguments(x.op, X), validate_args=False)
+    return dist if x.op == "Dirichlet" else torch.distributions.Independent(dist, 1)
 
 
 def torch_kl(x):
@@ -71,6 +102,20 @@ def torch_kl(x):
         return torch.distributions.kl_divergence(torch_of(x, P, 1).expand(shape), torch_of(x, x.Q, 0).expand(shape))
 
     return lambda: np.concatenate([block(x.P[a : a + rows]).numpy() for a in range(0, len(x.P), rows)])
+
+
+def numpy_kl(x):
+    """The closed form: one product of matrices where it is one, else by broadcasting in blocks that fit the cache."""
+    if x.op == "VonMisesFisher":
+        return lambda: forms_families.von_mises_fisher(x.P[:, 0], x.P[:, 1, 0], x.Q[:, 0], x.Q[:, 1, 0])
+    if x.op == "Wishart":
+        return lambda: forms_families.wishart(x.P[:, 0, 0], x.P[:, :, 1:], x.Q[:, 0, 0], x.Q[:, :, 1:])
+    form, rows = forms_families.BY_COORDINATES[x.op], max(1, (1 << 15) // (len(x.Q) * x.Q.shape[2]))
+
+    def block(P):
+        return form(*np.moveaxis(P[:, None], 2, 0), *np.moveaxis(x.Q[None], 2, 0)).sum(axis=-1)
+
+    return lambda: np.concatenate([block(x.P[a : a + rows]) for a in range(0, len(x.P), rows)])
 
 
 def numpy_products(x):
@@ -88,9 +133,9 @@ def numpy_products(x):
 
 
 def to_all(x, i: int) -> np.ndarray:
-    """Row i of P against all of Q, by an independent float64 formula: torch's, or for full covariances by solving."""
+    """Row i of P against all of Q, by an independent float64 formula: torch's, NumPy's, or for covariances by solving."""
     if x.op != "MultivariateNormal":
-        return torch_kl(replace(x, P=x.P[i : i + 1]))()[0]
+        return (numpy_kl if x.op in NUMPY else torch_kl)(replace(x, P=x.P[i : i + 1]))()[0]
     (m, L), d = (x.P[i, :, 0], x.P[i, :, 1:]), x.P.shape[1]
     out = np.empty(len(x.Q))
     for j, q in enumerate(x.Q):

@@ -24,6 +24,7 @@ KINDS: dict[str, int]
 FINISHES: dict[str, int]
 PRODUCT: int
 SUM_ABS: int
+SUM_FAMILY: int
 SUPPORT_FREE: int
 SUPPORT_EQUAL: int
 REDUCTIONS: dict[str, int]
@@ -43,6 +44,8 @@ class Form:
     def gain(self) -> float: ...
     def width(self, rows: Rows) -> int: ...
     def is_bilinear(self, rows: Rows) -> bool: ...
+    def against(self, columns: Rows) -> Form: ...
+    def tiled_as(self, other: Form) -> Form: ...
 
 class Rows:
     domain: int

@@ -24,7 +24,7 @@ PROBS, LOGITS, MEASURE, FAMILY = KL_PROBS, KL_LOGITS, KL_MEASURE, KL_FAMILY
 KINDS = {"kl": KL_KL, "jeffreys": KL_JEFFREYS, "power": KL_POWER, "itakura_saito": KL_ITAKURA_SAITO,
          "skew_js": KL_SKEW_JS, "skew_kl": KL_SKEW_KL, "variation": KL_VARIATION, "triangular": KL_TRIANGULAR}
 FINISHES = {"linear": KL_LINEAR, "sqrt": KL_SQRT, "log": KL_LOG}
-PRODUCT, SUM_ABS = KL_PRODUCT, KL_SUM_ABS
+PRODUCT, SUM_ABS, SUM_FAMILY = KL_PRODUCT, KL_SUM_ABS, KL_SUM_FAMILY
 SUPPORT_FREE, SUPPORT_EQUAL = KL_SUPPORT_FREE, KL_SUPPORT_EQUAL
 REDUCTIONS = {"sum": KL_REDUCE_SUM, "mean": KL_REDUCE_SUM, "min": KL_REDUCE_MIN, "max": KL_REDUCE_MAX}
 MEAN, NATURAL = KL_MEAN, KL_NATURAL
@@ -108,13 +108,27 @@ cdef class Form:
         """Whether a value is a sum of offsets less a product of features, and nothing else."""
         return kl_shape_of(&self.c) == KL_PRODUCT and self.c.finish == KL_LINEAR and kl_width_of(&self.c, &rows.c) > 0
 
+    def against(self, Rows columns):
+        """This form, or as sums of a family's terms where that is how these columns are compared."""
+        cdef Form form = Form.__new__(Form)
+        form.c = self.c
+        form.c.by_terms = kl_by_terms(&self.c, &columns.c)
+        return form
+
+    def tiled_as(self, Form other):
+        """This form (in another unit) with the tiles of the other."""
+        cdef Form form = Form.__new__(Form)
+        form.c = self.c
+        form.c.by_terms = other.c.by_terms
+        return form
+
 
 cdef class Rows:
     """A matrix of distributions, one a row: the user's memory as it lies, and how to read it. With a `family`, rows are
     the parameters of its distributions.
 
     `values` is a 2-d array of a type in STORAGES with any strides, or a CSR matrix (canonical, float64
-    values, int32 indices, int64 indptr)."""
+    values, int32 indices, int64 indptr), or of a family a tuple of float64 arrays that lie side by side."""
     cdef kl_rows c
     cdef object values, prior, index, parts
     cdef readonly object family
@@ -128,14 +142,17 @@ cdef class Rows:
             self.c.family = kl_family_named(family.encode())
             if self.c.family == NULL:
                 raise ValueError(f"the engine has no family {family!r}")
-        self.c.n_rows, self.c.n_cols = values.shape
         self.c.domain, self.c.take_log = domain, take_log
+        if isinstance(values, tuple):
+            self._take_parts()
+        else:
+            self.c.n_rows, self.c.n_cols = values.shape
         self.c.prior_weight, self.c.weight_by_sum = prior_weight, weight_by_sum
         if isinstance(values, np.ndarray):
             self.c.data = <const char *>address(values)
             self.c.row_stride, self.c.col_stride = values.strides
             self.c.storage = STORAGES[values.dtype.name]
-        else:
+        elif not isinstance(values, tuple):
             self.parts = (values.data, values.indptr, values.indices)
             self.c.data = <const char *>address(values.data)
             self.c.indptr = <const int64_t *>address(values.indptr)
@@ -148,16 +165,25 @@ cdef class Rows:
             self.c.n_rows = self.index.shape[0]
             self.c.index = <const int64_t *>address(self.index)
 
+    cdef _take_parts(self):
+        if len(self.values) > KL_MOST_PARTS:
+            raise ValueError(f"{len(self.values)} parts of a matrix, at most {KL_MOST_PARTS}")
+        for i, part in enumerate(self.values):
+            self.c.part[i].data = <const char *>address(part)
+            self.c.n_rows, self.c.part[i].n_cols = part.shape
+            self.c.part[i].row_stride, self.c.part[i].col_stride = part.strides
+            self.c.n_cols += self.c.part[i].n_cols
+        self.c.n_parts = len(self.values)
+
     @property
     def shape(self):
         return self.c.n_rows, self.c.n_cols
 
     def shares_memory(self, array):
         """Whether the values lie in the memory of `array` (or may: where that is too hard to say)."""
-        if not isinstance(self.values, np.ndarray):
-            return False
+        arrays = self.values if isinstance(self.values, tuple) else (self.values,)
         try:
-            return np.shares_memory(self.values, array, max_work=10_000)
+            return any(np.shares_memory(x, array, max_work=10_000) for x in arrays if isinstance(x, np.ndarray))
         except np.exceptions.TooHardError:
             return True
 

@@ -18,10 +18,16 @@ cdef extern from "klfast.h" nogil:
     int KL_PROBS, KL_LOGITS, KL_MEASURE, KL_FAMILY
     int KL_KL, KL_JEFFREYS, KL_POWER, KL_ITAKURA_SAITO, KL_SKEW_JS, KL_SKEW_KL, KL_VARIATION, KL_TRIANGULAR
     int KL_LINEAR, KL_SQRT, KL_LOG
-    int KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE
+    int KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE, KL_SUM_FAMILY
     int KL_SUPPORT_FREE, KL_SUPPORT_WITHIN, KL_SUPPORT_EQUAL
     int KL_REDUCE_SUM, KL_REDUCE_MIN, KL_REDUCE_MAX
     int KL_MEAN, KL_NATURAL
+
+    ctypedef struct kl_part:
+        const char *data
+        int64_t row_stride, col_stride, n_cols
+
+    int KL_MOST_PARTS
 
     ctypedef struct kl_rows:
         const char *data
@@ -33,6 +39,8 @@ cdef extern from "klfast.h" nogil:
         double prior_weight
         int32_t weight_by_sum, storage, domain, take_log
         const kl_family *family
+        kl_part *part
+        int32_t n_parts
 
     ctypedef struct kl_norm:
         double a, b
@@ -40,8 +48,10 @@ cdef extern from "klfast.h" nogil:
     ctypedef struct kl_divergence:
         int32_t kind, finish, adds_entropy
         double number, rest, scale, factor
+        int32_t by_terms
 
     int kl_shape_of(const kl_divergence *)
+    int kl_by_terms(const kl_divergence *, const kl_rows *)
     int kl_support_of(const kl_divergence *)
     int64_t kl_width_of(const kl_divergence *, const kl_rows *)
     int64_t kl_scratch_of(const kl_divergence *, const kl_rows *)
@@ -103,7 +113,7 @@ cdef extern from "klfast.h" nogil:
     const kl_kernels *kl_isa_at(int)
     int kl_isa_supported(int)
 
-    void kl_family_scan(const kl_rows *, int64_t, int64_t, kl_stats *)
+    void kl_family_scan(const kl_kernels *, const kl_rows *, int64_t, int64_t, double *, kl_stats *)
     void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *, const kl_rows *, int64_t,
                            int64_t, double *, double *, kl_stats *)
     void kl_family_entropy(const kl_kernels *, const kl_rows *, int64_t, int64_t, double *, double *)

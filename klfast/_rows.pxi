@@ -20,7 +20,7 @@ def scan(Rows rows, double tolerance, int n_threads):
             me = threadid()
             end = min(t * step + step, n)
             if rows.c.family != NULL:
-                kl_family_scan(&rows.c, t * step, end, &each[me].stats)
+                kl_family_scan(kernels, &rows.c, t * step, end, &scratch[me, 0], &each[me].stats)
             else:
                 kernels.scan(&rows.c, t * step, end, tolerance, norms, &zeros[me, 0], &scratch[me, 0],
                              &each[me].stats)

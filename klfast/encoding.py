@@ -150,7 +150,7 @@ class Reference:
     """The right operand, encoded once: what `Index` holds."""
 
     def __init__(self, operand: Operand, role: int, form: _engine.Form, center: _engine.Center | None = None):
-        self.operand, self.role, self.form = operand, role, form
+        self.operand, self.role, self.form = operand, role, form.against(operand.rows)
         floor = 0.0 if form.shape == _engine.PRODUCT else SUM_CENTER_FLOOR
         self.center = center_of(operand, floor) if operand.n and center is None else center
         self._columns: dict[tuple[bool, bool], _engine.Columns] = {}
@@ -228,6 +228,8 @@ class Reference:
     def certificate(self, single: bool) -> plan.Certificate:
         if self.form.shape == _engine.PRODUCT:
             return plan.certificate(self.width, single)
+        if self.form.shape == _engine.SUM_FAMILY:
+            return plan.term_certificate(self.width)
         return plan.sum_certificate(self.width, single, self.form.shape == _engine.SUM_ABS, self.form.gain)
 
     def columns(self, single: bool, distinct: bool, with_support: bool, coarse: bool = False) -> _engine.Columns:

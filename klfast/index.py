@@ -145,7 +145,7 @@ class Index:
             raise ValueError(f"{op} over axis {axis} of a {n} x {m} matrix: there is nothing to reduce")
         if n == 0 or m == 0:
             return np.zeros(m if axis == 0 else n)
-        accept, same = plan.accept_factor(rtol), P is None
+        accept, same, form = plan.accept_factor(rtol), P is None, form.tiled_as(reference.form)
         if op in ("sum", "mean") and form.is_bilinear(left.rows):
             return self._reduce_by_means(left, reference, same, form, op, axis, accept, threads, progress)
         return self._reduce_tiles(left, reference, same, form, op, axis, accept, threads, progress)
@@ -240,6 +240,8 @@ class Index:
     def _pair(self, form, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int,
               dense=False):
         """The pairing with the reference encoded, the blocks to walk it in, and the rows of the first slab."""
+        form = form.tiled_as(reference.form)
+        single = single and form.shape != _engine.SUM_FAMILY
         coarse = (single and not dense and form.shape == _engine.PRODUCT
                   and plan.coarse(reference.operand.n, reference.width))
         columns = reference.columns(single, distinct, self._supports(form, left, reference), coarse)

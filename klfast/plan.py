@@ -36,7 +36,12 @@ UNDERFLOW = {False: 0.0, True: 1e-32}
 SINGLE_RTOL = 2e-6
 
 # A sum over bins: each term is off by so many units of what its bin adds to the two offsets (docs: numerics).
-SUM_ROUNDINGS = 64
+SUM_ROUNDINGS = 80
+
+# A family's terms: the most that Gumbel's and Weibull's are off by, whose exponential magnifies roundings
+# (src_c/kernels/family_terms.h); the others stay below 32. Below the floor a value may have underflowed.
+TERM_ROUNDINGS = 1024
+TERM_FLOOR = 1e-300
 
 # |p - q| is of first order: the normalisers' roundings, 2 units of float64 a row, do not shrink with it.
 VARIATION_FLOOR = 4 * UNIT[False]
@@ -75,6 +80,12 @@ def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 
         return Certificate(0.0, math.inf, 0.0)
     gamma = roundings * unit / (1 - roundings * unit)
     return Certificate(0.0, 1.001 * gamma, VARIATION_FLOOR if first_order else FLOOR)
+
+
+def term_certificate(width: int) -> Certificate:
+    """The same for sums of a family's terms, of which none cancels: the slack is relative to the value."""
+    roundings = min(width, CHAIN) + -(-width // CHAIN) + TERM_ROUNDINGS
+    return Certificate(0.0, 1.001 * roundings * UNIT[False], TERM_FLOOR)
 
 
 # A mean over rows adds two roundings to each feature and offset and one to the value: 3 units, where the constant of

@@ -31,6 +31,13 @@ typedef enum {
     KL_DOMAIN_COUNT
 } kl_domain;
 
+/* Some columns of a matrix that comes in parts: float64, at any strides (0: a value for all). */
+typedef struct {
+    const char *data;
+    int64_t row_stride, col_stride, n_cols;
+} kl_part;
+#define KL_MOST_PARTS 2
+
 /* A matrix, one distribution a row. `row[i]` means row `index[i]` where an index is given.
  * A prior (pseudo-counts, K numbers) is added to each row: prior * weight, or with
  * `weight_by_sum` prior * weight * (sum of the row). `take_log` reads log(value): a PROBS matrix
@@ -48,7 +55,9 @@ typedef struct {
     int32_t storage; /* kl_storage */
     int32_t domain;  /* kl_domain of the rows as they are read */
     int32_t take_log;
-    const kl_family *family; /* FAMILY: float64 rows, contiguous in themselves */
+    const kl_family *family; /* FAMILY: float64 rows, contiguous in themselves, or in parts side by side */
+    kl_part part[KL_MOST_PARTS];
+    int32_t n_parts;
 } kl_rows;
 
 /* Two numbers that describe a row: PROBS, MEASURE (sum, least entry); LOGITS (max, sum of exp(a) relative to
@@ -86,16 +95,24 @@ typedef struct {
     int32_t adds_entropy; /* cross-entropy: the entropy of the first row is added */
     double number, rest;  /* rest: 1 - number, which near 1 may have more digits than that tells */
     double scale, factor;
+    int32_t by_terms;    /* KL and JEFFREYS of a family: tiles are sums of its terms (kl_by_terms) */
 } kl_divergence;
 
 /* The tiles that the fast form runs in: a product of features, or a sum over bins of a function of two features. */
 typedef enum {
     KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE,
     KL_PRODUCT_BENT, /* a dense product whose bound is compared with a bent value, see kl_product_args */
+    KL_SUM_FAMILY,   /* a sum over coordinates of a family's terms, in float64 only */
     KL_SHAPE_COUNT
 } kl_shape;
 kl_shape kl_shape_of(const kl_divergence *);
+/* Whether all pairs with these rows as columns are sums of their family's terms: it has terms, and no product form, or
+ * these rows do not share the parameter which that needs in common. */
+int kl_by_terms(const kl_divergence *, const kl_rows *);
 int kl_is_symmetric(const kl_divergence *);
+/* Rows that a family's terms are computed for at once; alone beyond KL_TERM_MOST parameters, for the memory. */
+#define KL_TERM_LANES 8
+#define KL_TERM_MOST 1024
 /* Features a row: K, or of a family its own number; twice that for Jeffreys. */
 int64_t kl_width_of(const kl_divergence *, const kl_rows *);
 
@@ -172,6 +189,8 @@ typedef struct {
     int64_t K;                 /* features                                  */
     const void *weights;       /* of the bins, for the sums: the centre, one a feature */
     double number;             /* SKEW: 1 / (1 - a)                         */
+    double relative;           /* SUM_FAMILY: the relative error of a value; 0 of the others */
+    int32_t term, turned, both; /* SUM_FAMILY: kl_family_term; p on the right; both directions  */
     int64_t rows, cols;        /* real ones; panels are padded              */
     double accept, bend;       /* dense: certified if accept * value * (1 - bend * value) >= bound; bend is 0 but
                                   for KL_PRODUCT_BENT */
@@ -216,6 +235,10 @@ typedef struct {
     void (*dense[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*ends[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
+    /* out[l]: the sum of a family's terms over d coordinates for row l < lanes of each side, with `both` also the
+     * other way round; NaN: left to its direct form. KL_TERM_LANES rows packed as panels are, or a single one. */
+    void (*term_rows)(int32_t term, int32_t both, const double *p, const double *q, int64_t d, int64_t lanes,
+                      double *out);
     /* n sums of terms, float64 or by `single` float32, to values. */
     void (*finish)(const kl_divergence *, int32_t single, void *x, int64_t n);
 } kl_kernels;
@@ -238,9 +261,9 @@ void kl_contributions(const kl_divergence *, int32_t domain, const double *p, co
                       double *out);
 
 /* Families: what the kernels do for weights, row by row by the functions of the family. `scratch`: kl_scratch_of. */
-void kl_family_scan(const kl_rows *, int64_t begin, int64_t end, kl_stats *);
-double kl_family_value(const kl_divergence *, const kl_family *, const double *p, const double *q, int64_t K,
-                       double *scratch);
+void kl_family_scan(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *scratch, kl_stats *);
+double kl_family_value(const kl_divergence *, const kl_kernels *, const kl_family *, const double *p, const double *q,
+                       int64_t K, double *scratch);
 void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *P, const kl_rows *Q, int64_t begin,
                        int64_t end, double *out, double *scratch, kl_stats *);
 void kl_family_entropy(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *out, double *scratch);

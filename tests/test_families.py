@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 from family_library import families  # noqa: F401 (a fixture)
 
+import klfast
 from klfast import distributions as d
 from klfast.quadrature import from_scipy, kl_scipy
 
@@ -201,3 +202,19 @@ def test_scipy_densities_are_those_of_the_families(rng):
 def test_entropies_against_scipy(families, frozen):
     P = from_scipy(frozen)
     assert families[P.family].entropy(P.parameters()[0]) == pytest.approx(float(frozen.entropy()), rel=1e-7, abs=1e-9)
+
+
+def test_parameters_are_read_where_they_lie(rng):
+    """Strided, broadcast and reversed parameters give the same bits as contiguous ones, and are not copied."""
+    both = rng.normal(size=(40, 2, 6))
+    loc, scale = both[::-1, 0], np.exp(rng.normal(size=(6, 1))).T  # one scale for all rows
+    P = d.DiagNormal(np.ascontiguousarray(loc), np.repeat(scale, 40, axis=0))
+    Q = d.DiagNormal(loc, scale)
+    assert not np.shares_memory(P.parts()[0], loc) and Q.parts()[1].strides[0] == 0
+    np.testing.assert_array_equal(klfast.pairwise(Q, Q), klfast.pairwise(P, P))
+    np.testing.assert_array_equal(klfast.kneighbors(Q, Q, 3)[0], klfast.kneighbors(P, P, 3)[0])
+    np.testing.assert_array_equal(klfast.rowwise(Q, P), np.zeros(40))
+    fixed = np.ascontiguousarray(loc)
+    assert np.shares_memory(d.DiagNormal(fixed, 1.0).parts()[0], fixed)
+    with pytest.raises(ValueError, match="overlaps"):
+        klfast.pairwise(d.DiagNormal(fixed, 1.0), d.DiagNormal(loc[:6], 1.0), out=fixed)

@@ -66,7 +66,6 @@ class VonMisesFisher(Family):
         self.batch_shape = broadcast_shapes("VonMisesFisher", {"loc (without its last axis)": loc.shape[:-1],
                                                                "concentration": concentration.shape})
 
-    def parameters(self) -> np.ndarray:
-        loc = np.broadcast_to(self.values["loc"], self.shape).reshape(self._count, -1)
-        concentration = np.broadcast_to(self.values["concentration"], self.batch_shape).reshape(self._count, 1)
-        return np.ascontiguousarray(np.concatenate([loc, concentration], axis=1))
+    def parts(self) -> tuple[np.ndarray, ...]:
+        concentration = np.broadcast_to(self.values["concentration"], self.batch_shape)
+        return np.broadcast_to(self.values["loc"], self.shape), concentration[..., None]

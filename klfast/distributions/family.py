@@ -68,10 +68,15 @@ class Family:
     def shape(self) -> tuple[int, ...]:
         return self.batch_shape + self.event_shape
 
+    def parts(self) -> tuple[np.ndarray, ...]:
+        """Arrays (batch..., numbers) that side by side are the rows which the kernels read; views where they can be."""
+        whole = (np.broadcast_to(x, self.shape) for x in self.values.values())
+        return tuple(x if self.event_shape else x[..., None] for x in whole)
+
     def parameters(self) -> np.ndarray:
         """The parameters as the kernels read them: (n, K) float64, one distribution of the batch a row."""
-        columns = [np.broadcast_to(x, self.shape).reshape(self._count, -1) for x in self.values.values()]
-        return np.ascontiguousarray(np.concatenate(columns, axis=1))
+        parts = [x.reshape(self._count, x.shape[-1]) for x in self.parts()]
+        return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
     @property
     def _count(self) -> int:

@@ -156,12 +156,9 @@ class MultivariateNormal(Family):
         self.event_shape = loc.shape[-1:]
         self.batch_shape = broadcast_shapes("MultivariateNormal", {"loc": loc.shape[:-1], name: L.shape[:-2]})
 
-    def parameters(self) -> np.ndarray:
-        d = self.event_shape[0]
-        loc = np.broadcast_to(self.values["loc"], self.shape).reshape(self._count, d)
+    def parts(self) -> tuple[np.ndarray, ...]:
         L = packed(self.values["scale_tril"])
-        L = np.broadcast_to(L, self.batch_shape + L.shape[-1:]).reshape(self._count, -1)
-        return np.ascontiguousarray(np.concatenate([loc, L], axis=1))
+        return np.broadcast_to(self.values["loc"], self.shape), np.broadcast_to(L, self.batch_shape + L.shape[-1:])
 
     @property
     def covariance_matrix(self) -> np.ndarray:

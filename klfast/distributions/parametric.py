@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from .. import _engine
@@ -17,15 +19,23 @@ class Parameters:
         self.distribution = distribution
         self.name, self.family = type(distribution).__name__, distribution.family
         self.batch_shape, self.single = distribution.batch_shape, distribution.single
-        matrix = distribution.parameters()
-        self.values = matrix.reshape(*self.batch_shape, matrix.shape[-1])
+        self._parts = distribution.parts()
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """The parameters in one array, (batch..., K): a copy."""
+        return np.concatenate(self._parts, axis=-1)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.values.shape
+        if "values" in self.__dict__:
+            return self.values.shape
+        return (*self.batch_shape, sum(part.shape[-1] for part in self._parts))
 
     def rows(self, values=None) -> _engine.Rows:
-        """The engine's view of a 2-d array of parameters (default: all, if 2-d)."""
+        """The engine's view of a 2-d array of parameters (default: all, if 2-d, as they lie)."""
+        if values is None and "values" not in self.__dict__ and len(self.batch_shape) == 1:
+            return _engine.Rows(self._parts, self.domain, family=self.family)
         values = self.values if values is None else values
         return _engine.Rows(np.ascontiguousarray(values), self.domain, family=self.family)
 

@@ -36,8 +36,7 @@ class Wishart(Family):
         self.event_shape = L.shape[-2:]
         self.batch_shape = broadcast_shapes("Wishart", {"df": df.shape, name: L.shape[:-2]})
 
-    def parameters(self) -> np.ndarray:
-        df = np.broadcast_to(self.values["df"], self.batch_shape).reshape(self._count, 1)
+    def parts(self) -> tuple[np.ndarray, ...]:
         L = packed(self.values["scale_tril"])
-        L = np.broadcast_to(L, self.batch_shape + L.shape[-1:]).reshape(self._count, -1)
-        return np.ascontiguousarray(np.concatenate([df, L], axis=1))
+        df = np.broadcast_to(self.values["df"], self.batch_shape)
+        return df[..., None], np.broadcast_to(L, self.batch_shape + L.shape[-1:])

@@ -5,6 +5,7 @@
 
 kl_shape kl_shape_of(const kl_divergence *f)
 {
+    if (f->by_terms) return KL_SUM_FAMILY;
     switch (f->kind) {
     case KL_SKEW_JS: return KL_SUM_JS;
     case KL_SKEW_KL: return KL_SUM_SKEW;
@@ -23,6 +24,7 @@ int kl_is_symmetric(const kl_divergence *f)
 int64_t kl_width_of(const kl_divergence *f, const kl_rows *rows)
 {
     if (rows->family && f->kind == KL_POWER) return 0; /* by values alone */
+    if (f->by_terms) return KL_TERM_NUMBERS * (rows->n_cols / 2);
     const int64_t width = rows->family ? rows->family->width(rows->n_cols) : rows->n_cols;
     return f->kind == KL_JEFFREYS ? 2 * width : width;
 }
@@ -31,8 +33,9 @@ int64_t kl_scratch_of(const kl_divergence *f, const kl_rows *rows)
 {
     const int64_t K = rows->n_cols, plain = 3 * K + 4 * kl_width_of(f, rows); /* rows, and the features of four */
     if (!rows->family) return plain;
-    /* Also: Jeffreys' two halves, and the family's own. */
-    return plain + 2 * kl_width_of(f, rows) + rows->family->scratch(K) + 8;
+    /* Also: Jeffreys' two halves, the family's own, and two groups of rows as terms have them. */
+    const int64_t group = rows->family->terms ? KL_TERM_NUMBERS * K * (K <= KL_TERM_MOST ? KL_TERM_LANES + 1 : 1) : 0;
+    return plain + 2 * kl_width_of(f, rows) + rows->family->scratch(K) + 8 + group;
 }
 
 kl_support kl_support_of(const kl_divergence *f)

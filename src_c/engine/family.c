@@ -6,12 +6,34 @@
 
 #define SQRT_HALF 0x1.6a09e667f3bcdp-1
 
-void kl_family_scan(const kl_rows *rows, int64_t begin, int64_t end, kl_stats *stats)
+static int takes_terms(const kl_divergence *f, const kl_family *family)
+{
+    return family->terms && (f->kind == KL_KL || f->kind == KL_JEFFREYS);
+}
+
+int kl_by_terms(const kl_divergence *f, const kl_rows *rows)
+{
+    const kl_family *family = rows->family;
+    if (!family || !takes_terms(f, family)) return 0;
+    if (family->common < 0) return 1;
+    const int64_t d = rows->n_cols / 2, size = sizeof(double);
+    kl_part part = {rows->data + family->common * d * size, rows->row_stride, size, d};
+    if (rows->n_parts) part = rows->part[family->common];
+    const char *first = part.data + (rows->index ? rows->index[0] : 0) * part.row_stride;
+    for (int64_t i = 1; i < rows->n_rows; i++) {
+        const char *row = part.data + (rows->index ? rows->index[i] : i) * part.row_stride;
+        for (int64_t k = 0; k < d; k++)
+            if (memcmp(row + k * part.col_stride, first + k * part.col_stride, (size_t)size)) return 1;
+    }
+    return 0;
+}
+
+void kl_family_scan(const kl_kernels *kernels, const kl_rows *rows, int64_t begin, int64_t end, double *scratch,
+                    kl_stats *stats)
 {
     for (int64_t i = begin; i < end; i++) {
-        const int64_t at = rows->index ? rows->index[i] : i;
         int64_t where = 0;
-        const double *row = (const double *)(rows->data + at * rows->row_stride);
+        const double *row = kernels->read(rows, i, scratch);
         const int32_t status = rows->family->check(row, rows->n_cols, &where);
         if (!status || (stats->status && stats->status_row <= i)) continue;
         stats->status = KL_ROW_PARAMETER;
@@ -35,8 +57,8 @@ static double power_value(const kl_divergence *f, const kl_family *family, const
     return kl_finished(f, -expm1(-C) / s / t);
 }
 
-double kl_family_value(const kl_divergence *f, const kl_family *family, const double *p, const double *q, int64_t K,
-                       double *scratch)
+static double direct_value(const kl_divergence *f, const kl_family *family, const double *p, const double *q, int64_t K,
+                           double *scratch)
 {
     if (f->kind == KL_POWER) return power_value(f, family, p, q, K, scratch);
     double sum = family->direct(p, q, K, scratch);
@@ -44,14 +66,70 @@ double kl_family_value(const kl_divergence *f, const kl_family *family, const do
     return kl_finished(f, sum);
 }
 
+/* A sum of terms that counts: not NaN, and far above what underflows. */
+static int is_settled(double sum) { return sum >= 0x1p-950; }
+
+double kl_family_value(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, const double *p,
+                       const double *q, int64_t K, double *scratch)
+{
+    if (takes_terms(f, family)) {
+        const int64_t d = K / 2;
+        double sum, *x = scratch, *y = scratch + KL_TERM_NUMBERS * d;
+        family->terms(p, K, x);
+        family->terms(q, K, y);
+        kernels->term_rows(family->term, f->kind == KL_JEFFREYS, x, y, d, 1, &sum);
+        if (is_settled(sum)) return kl_finished(f, sum);
+    }
+    return direct_value(f, family, p, q, K, scratch);
+}
+
+/* n rows from `begin` on as a panel; `one` has room for a row and its numbers. The last row fills the panel. */
+static void pack_terms(const kl_kernels *kernels, const kl_rows *rows, int64_t begin, int64_t n, double *panel,
+                       double *one)
+{
+    const int64_t K = rows->n_cols, count = KL_TERM_NUMBERS * (K / 2);
+    for (int64_t r = 0; r < KL_TERM_LANES; r++) {
+        double *numbers = one + K;
+        if (r < n) rows->family->terms(kernels->read(rows, begin + r, one), K, numbers);
+        for (int64_t k = 0; k < count; k++) panel[k * KL_TERM_LANES + r] = numbers[k];
+    }
+}
+
+/* As kl_family_value for each pair, to the bit. */
+static void rowwise_by_terms(const kl_divergence *f, const kl_kernels *kernels, const kl_rows *P, const kl_rows *Q,
+                             int64_t begin, int64_t end, double *out, double *scratch)
+{
+    const int64_t K = P->n_cols, size = KL_TERM_NUMBERS * KL_TERM_LANES * (K / 2);
+    double *p = scratch, *q = p + size, *rest = q + size;
+    for (int64_t i = begin; i < end; i += KL_TERM_LANES) {
+        const int64_t n = end - i < KL_TERM_LANES ? end - i : KL_TERM_LANES;
+        double sums[KL_TERM_LANES];
+        pack_terms(kernels, P, i, n, p, rest);
+        pack_terms(kernels, Q, i, n, q, rest);
+        kernels->term_rows(P->family->term, f->kind == KL_JEFFREYS, p, q, K / 2, KL_TERM_LANES, sums);
+        for (int64_t r = 0; r < n; r++) {
+            if (is_settled(sums[r])) {
+                out[i + r] = kl_finished(f, sums[r]);
+                continue;
+            }
+            const double *a = kernels->read(P, i + r, rest), *b = kernels->read(Q, i + r, rest + K);
+            out[i + r] = direct_value(f, P->family, a, b, K, rest + 2 * K);
+        }
+    }
+}
+
 void kl_family_rowwise(const kl_divergence *f, const kl_kernels *kernels, const kl_rows *P, const kl_rows *Q,
                        int64_t begin, int64_t end, double *out, double *scratch, kl_stats *stats)
 {
     const int64_t K = P->n_cols;
     stats->isa_ran |= kernels->bit;
+    if (takes_terms(f, P->family) && K <= KL_TERM_MOST) {
+        rowwise_by_terms(f, kernels, P, Q, begin, end, out, scratch);
+        return;
+    }
     for (int64_t i = begin; i < end; i++) {
         const double *p = kernels->read(P, i, scratch), *q = kernels->read(Q, i, scratch + K);
-        out[i] = kl_family_value(f, P->family, p, q, K, scratch + 2 * K);
+        out[i] = kl_family_value(f, kernels, P->family, p, q, K, scratch + 2 * K);
     }
 }
 
@@ -97,6 +175,7 @@ static kl_feature_row both(const kl_family *family, int mean, const double *row,
 kl_feature_row kl_family_features(const kl_divergence *f, const kl_family *family, int32_t role, const double *row,
                                   const kl_center *center, int64_t K, double *out, double *scratch)
 {
+    if (f->by_terms) return family->terms(row, K, out);
     const int64_t width = f->kind == KL_POWER ? 0 : family->width(K) << (f->kind == KL_JEFFREYS);
     kl_feature_row r = {0, INFINITY, 0}; /* without features: all pairs by the direct form */
     if (width == 0) return r;

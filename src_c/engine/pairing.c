@@ -79,8 +79,10 @@ kl_product_args kl_block_args(const kl_pairing *p, const kl_workspace *w, int64_
         .number = p->divergence->kind == KL_SKEW_KL ? 1 / (1 - number) : number, /* p/c - 1 from its feature */
         .col_offset = (const char *)p->offset + skip, .col_norm = (const char *)p->norm + skip,
         .col_slack = (const char *)p->slack + skip, .K = w->width, .rows = rows, .cols = cols,
-        .threshold = w->threshold, .doubts = w->doubts, .hit_value = w->hit_value,
-        .hit_bound = w->hit_bound, .left_bytes = w->coarse, .right_bytes = right,
+        .relative = p->divergence->by_terms ? p->slack_factor : 0,
+        .term = p->left->family ? p->left->family->term : KL_TERM_NONE, .turned = p->left_role == KL_NATURAL,
+        .both = p->divergence->kind == KL_JEFFREYS, .threshold = w->threshold, .doubts = w->doubts,
+        .hit_value = w->hit_value, .hit_bound = w->hit_bound, .left_bytes = w->coarse, .right_bytes = right,
     };
 }
 
@@ -108,7 +110,7 @@ double kl_exact_value(const kl_pairing *p, const kl_workspace *w, int64_t i, int
     stats->recomputed++;
     if (p->left->family) {
         const double *first = p->left_role == KL_MEAN ? left : right, *second = first == left ? right : left;
-        return kl_family_value(p->divergence, p->left->family, first, second, K, w->scratch + 2 * K);
+        return kl_family_value(p->divergence, p->kernels, p->left->family, first, second, K, w->scratch + 2 * K);
     }
     const kl_norm l = p->left_norms[i], r = p->right_norms[j];
     if (p->left_role == KL_MEAN) return extra + p->kernels->value(p->divergence, p->left->domain, left, l, right, r, K);
@@ -126,7 +128,7 @@ void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t
 {
     const kl_divergence *f = p->divergence;
     kl_product_args args = kl_block_args(p, w, rows, col, cols);
-    args.accept = accept;
+    args.accept = accept - args.relative;
     args.bend = f->finish == KL_LOG && f->scale < 0 ? -f->scale : 0;
     args.out = out ? out : w->tile;
     args.out_stride = *stride = out ? *stride : p->column_block;

@@ -1,128 +1,13 @@
 /* Directions: VonMises on the circle (loc, concentration), VonMisesFisher on the sphere in R^d (loc[d], concentration).
- * T = x, natural kappa mu, mean A(kappa) mu. With g = log I_nu(kappa) - nu log kappa, nu = d/2 - 1, and A = g',
+ * T = x, natural kappa mu, mean A(kappa) mu. With g = log I_nu(kappa) - nu log kappa, nu = d/2 - 1, and A = g'
+ * (bessel_terms.h),
  *     KL = B_g(kappa_q, kappa_p) + kappa_q A(kappa_p) (1 - cos of the angle).
- *
- * B_g, the Bregman divergence of g, is never formed from logarithms. The product of two Bessel series has nonnegative
- * terms c_k, c_(k+1)/c_k = kappa^2 (d - 1 + 2k)/((k + 1)(d - 1 + k)(d + 2k)), which sum to I_nu^2, and
- *     A  = sum c_k kappa (d - 1 + 2k)/((d - 1 + k)(d + 2k)) / sum c_k,
- *     A' = sum c_k      (d - 1)      /((d - 1 + k)(d + 2k)) / sum c_k:
- * nothing cancels, whatever d and kappa. B_g is the integral of (kappa_q - s) A'(s), a positive one, by Gauss's rule;
- * for large kappa, term by term from A = 1 - (d - 1)/(2 kappa) - ..., whose coefficients follow from Riccati's equation
- *     A' = 1 - A^2 - (d - 1) A/kappa.
  *
  * A direction is loc divided by its norm. Features, with t and r the parts of mu - mu_c across and along mu_c:
  *     mean (A(kappa) t, A(kappa) r + A(kappa) - A(kappa_c)),   natural (kappa t, kappa r + kappa - kappa_c).
  */
+#include "bessel_terms.h"
 #include "scalar.h"
-#include "gamma_terms.h"
-
-#define ORDER 20          /* of the expansion in 1/kappa */
-#define NODES 10
-#define NEGLIGIBLE 0x1p-60
-
-/* Gauss-Legendre on [0, 1]: nodes 1/2 +- x/2, weights w/2. */
-static const double NODE[NODES / 2] = {0.1488743389816312109, 0.4333953941292471908, 0.6794095682990244062,
-                                       0.8650633666889845107, 0.9739065285171717201};
-static const double WEIGHT[NODES / 2] = {0.2955242247147528702, 0.2692667193099963551, 0.2190863625159820440,
-                                         0.1494513491505805932, 0.0666713443086881376};
-
-typedef struct { double length, slope; } moments; /* A and A' */
-
-/* Both by the series, from its largest term outwards. */
-static moments series_moments(double kappa, double d)
-{
-    const double middle = sqrt(kappa * kappa + (0.5 * d - 1) * (0.5 * d - 1)) - 0.5 * d, k2 = kappa * kappa;
-    const double start = middle > 0 ? floor(middle) : 0;
-    double mass = 0, length = 0, slope = 0, c = 1;
-    for (double k = start; c > NEGLIGIBLE * mass; k++) {
-        const double f = c / ((d - 1 + k) * (d + 2 * k));
-        mass += c, length += (d - 1 + 2 * k) * f, slope += f;
-        c *= k2 * (d - 1 + 2 * k) / ((k + 1) * (d - 1 + k) * (d + 2 * k));
-    }
-    c = 1;
-    for (double k = start - 1; k >= 0; k--) {
-        c *= (k + 1) * (d - 1 + k) * (d + 2 * k) / (k2 * (d - 1 + 2 * k));
-        if (c <= NEGLIGIBLE * mass) break;
-        const double f = c / ((d - 1 + k) * (d + 2 * k));
-        mass += c, length += (d - 1 + 2 * k) * f, slope += f;
-    }
-    return (moments){kappa * length / mass, (d - 1) * slope / mass};
-}
-
-/* From here on the expansion serves: its terms fall like (j d^2/kappa)^j/j!, at first. */
-static double expansion_from(double d) { return 60 + 2 * d * d; }
-
-/* A = 1 + sum_j alpha_j kappa^-j, j = 1 ... ORDER + 1. */
-static void expansion(double d, double *alpha)
-{
-    alpha[0] = 1;
-    for (int j = 1; j <= ORDER + 1; j++) {
-        double s = ((double)(j - 1) - (d - 1)) * alpha[j - 1];
-        for (int i = 1; i < j; i++) s -= alpha[i] * alpha[j - i];
-        alpha[j] = 0.5 * s;
-    }
-}
-
-/* Of x against y: B_g(x, y) and |A(x) - A(y)|. */
-typedef struct { double bregman, gap; } concentration;
-
-static concentration by_expansion(double delta, double x, double y, double d)
-{
-    double alpha[ORDER + 2], c[ORDER], a = 1 / x, b = 1 / y, run = 0, power = 1, series = 0;
-    expansion(d, alpha);
-    for (int m = 1; m <= ORDER; m++) c[m - 1] = -alpha[m + 1] / m;
-    for (int j = 1; j <= ORDER; j++) { /* b^j - a^j = delta a b (sum a^i b^(j-1-i)) */
-        run = b * run + power;
-        power *= a;
-        series -= alpha[j] * run;
-    }
-    return (concentration){0.5 * (d - 1) * kl_psi(delta, x, y) + kl_bregman_powers(delta, x, y, c, ORDER),
-                           fabs(delta * a * b * series)};
-}
-
-/* Panels half as wide as the distance to the zeros of I_nu, beyond i d/2: ten nodes leave 8^-20. */
-static concentration by_integral(double delta, double y, double d)
-{
-    const double size = fabs(delta), sign = delta < 0 ? -1 : 1;
-    concentration sum = {0, 0};
-    for (double begin = 0; begin < size;) {
-        const double s0 = y + sign * begin, reach = sqrt(s0 * s0 + (0.5 * d + 1) * (0.5 * d + 1));
-        const double step = sign > 0 ? 0.5 * reach : 0.33 * reach, rest = size - begin;
-        const double width = step < rest ? step : rest;
-        for (int k = 0; k < NODES; k++) {
-            const double node = k % 2 ? 0.5 - 0.5 * NODE[k / 2] : 0.5 + 0.5 * NODE[k / 2];
-            const double at = begin + width * node;
-            const double mass = 0.5 * WEIGHT[k / 2] * width * series_moments(y + sign * at, d).slope;
-            sum.bregman += mass * (size - at);
-            sum.gap += mass;
-        }
-        begin = width < rest ? begin + width : size;
-    }
-    return sum;
-}
-
-static concentration compare(double delta, double x, double y, double d)
-{
-    const double from = expansion_from(d);
-    if (delta == 0) return (concentration){0, 0};
-    if (x >= from && y >= from) return by_expansion(delta, x, y, d);
-    if (x <= from && y <= from) return by_integral(delta, y, d);
-    const concentration first = x < y ? by_integral(x - from, from, d) : by_expansion(x - from, x, from, d);
-    const concentration second = x < y ? by_expansion(from - y, from, y, d) : by_integral(from - y, y, d);
-    return (concentration){first.bregman + second.bregman + fabs(x - from) * second.gap, first.gap + second.gap};
-}
-
-static moments moments_of(double kappa, double d)
-{
-    if (kappa < expansion_from(d)) return series_moments(kappa, d);
-    double alpha[ORDER + 2], length = 0, slope = 0;
-    expansion(d, alpha);
-    for (int j = ORDER; j >= 1; j--) {
-        length = (length + alpha[j]) / kappa;
-        slope = (slope - j * alpha[j]) / kappa;
-    }
-    return (moments){1 + length, slope / kappa};
-}
 
 /* KL from the versine, 1 - cos. */
 static double direct_of(double kappa_p, double kappa_q, double versine, double d)
@@ -174,12 +59,20 @@ static scales scales_at(double kappa, double d)
     return (scales){sqrt(kappa > 0 ? m.length / kappa : 1 / d), sqrt(m.slope)};
 }
 
-/* The feature along the centre, and its magnitude, before scaling. The errors of compare and of the moments are
- * below 60 u: spreads and magnitudes are four times larger than where those are below 16 u. */
-static double along(double weight, double versine, double gap, double *magnitude)
+/* By how much the errors of compare and of the moments exceed the 16 u that features may have: spreads and magnitudes
+ * are that much larger. A weight c_k that is j steps from the first has 7 j roundings, and a mean of |j| is about
+ * sqrt(kappa/2): 15 u for small kappa, 60 u where the expansion begins. */
+static double excess_of(double kappa, double center) { return fmin(4, 1 + 0.4 * sqrt(fmax(kappa, center))); }
+
+/* The feature along the centre, weight cos - center, and its magnitude, before scaling; gap: weight - center. Near the
+ * centre from what is lost of the weight; far from a centre of little weight, as of directions all around, that would
+ * be a sum of large parts. */
+static double along(double weight, double versine, double gap, double center, double *magnitude)
 {
-    *magnitude = 4 * (weight * versine + fabs(gap));
-    return gap - weight * versine;
+    const double left = weight * (1 - versine), near = weight * versine + fabs(gap);
+    const double far = fabs(left) + center + 0.5 * weight; /* the versine's own error, 8 u at most */
+    *magnitude = fmin(near, far);
+    return near <= far ? gap - weight * versine : left - center;
 }
 
 static double signed_gap(double kappa, double first, double d)
@@ -271,20 +164,22 @@ static kl_feature_row von_mises_mean1(const double *t, const double *c, double *
     const double length = moments_of(t[1], 2).length, versine = 2 * s.half * s.half;
     double magnitude;
     x[0] = length * s.whole / S.across;
-    x[1] = along(length, versine, t[1] < c[1] ? -k.gap : k.gap, &magnitude) / S.along;
-    const double offset = k.bregman + c[1] * length * versine;
-    return (kl_feature_row){offset, 4 * offset, 16 * x[0] * x[0] + magnitude * magnitude / (S.along * S.along)};
+    x[1] = along(length, versine, t[1] < c[1] ? -k.gap : k.gap, moments_of(c[1], 2).length, &magnitude) / S.along;
+    magnitude /= S.along;
+    const double offset = k.bregman + c[1] * length * versine, excess = excess_of(t[1], c[1]);
+    return (kl_feature_row){offset, excess * offset, excess * excess * (x[0] * x[0] + magnitude * magnitude)};
 }
 
 static kl_feature_row von_mises_natural1(const double *t, const double *c, double *y)
 {
     const sines s = sines_of(t[0], c[0]);
     const scales S = scales_at(c[1], 2);
-    const double offset = von_mises_direct1(c, t);
+    const double offset = von_mises_direct1(c, t), excess = excess_of(t[1], c[1]);
     double magnitude;
     y[0] = t[1] * s.whole * S.across;
-    y[1] = along(t[1], 2 * s.half * s.half, t[1] - c[1], &magnitude) * S.along;
-    return (kl_feature_row){offset, 4 * offset, 16 * y[0] * y[0] + magnitude * magnitude * (S.along * S.along)};
+    y[1] = along(t[1], 2 * s.half * s.half, t[1] - c[1], c[1], &magnitude) * S.along;
+    magnitude *= S.along;
+    return (kl_feature_row){offset, excess * offset, excess * excess * (y[0] * y[0] + magnitude * magnitude)};
 }
 
 KL_SCALAR_FAMILY(von_mises, 2, 2, 3)
@@ -384,14 +279,15 @@ static void fisher_finish(double *sums, double n, const double *first, int64_t K
     center[K - 1] = center_concentration(first[K - 1], d, gap, sums[K] / n, moved2);
 }
 
-/* Features across the centre, times weight; the sum of the squares of their magnitudes. */
+/* Features across the centre, times weight; the sum of the squares of their magnitudes. As along, two ways. */
 static double across_features(const double *row, const double *c, int64_t d, angle a, double weight, double *out)
 {
     double norm2 = 0;
+    const int far = a.factor < -0.5;
     for (int64_t i = 0; i < d; i++) {
-        const double gap = row[i] - c[i], back = a.factor * c[i];
-        const double magnitude = 4 * weight * (fabs(gap) + fabs(back)) / a.mu_norm;
-        out[i] = weight * (gap - back) / a.mu_norm;
+        const double whole = far ? row[i] : row[i] - c[i], back = (far ? 1 + a.factor : a.factor) * c[i];
+        const double magnitude = weight * (fabs(whole) + fabs(back) + (far ? 0.5 * fabs(c[i]) : 0)) / a.mu_norm;
+        out[i] = weight * (whole - back) / a.mu_norm;
         norm2 += magnitude * magnitude;
     }
     return norm2;
@@ -406,10 +302,11 @@ static kl_feature_row fisher_mean(const double *row, const double *c, int64_t K,
     const double length = moments_of(kappa, d).length;
     double magnitude, norm2 = across_features(row, c, K - 1, a, length / S.across, x);
     KL_UNUSED(scratch);
-    x[K - 1] = along(length, a.versine, kappa < center ? -k.gap : k.gap, &magnitude) / S.along;
+    const double of_center = moments_of(center, d).length, excess = excess_of(kappa, center);
+    x[K - 1] = along(length, a.versine, kappa < center ? -k.gap : k.gap, of_center, &magnitude) / S.along;
     norm2 += magnitude / S.along * (magnitude / S.along);
     const double offset = k.bregman + center * length * a.versine;
-    return kl_settled_features((kl_feature_row){offset, 4 * offset, norm2}, x, K);
+    return kl_settled_features((kl_feature_row){offset, excess * offset, excess * excess * norm2}, x, K);
 }
 
 static kl_feature_row fisher_natural(const double *row, const double *c, int64_t K, double *y, double *scratch)
@@ -417,14 +314,14 @@ static kl_feature_row fisher_natural(const double *row, const double *c, int64_t
     const double d = (double)(K - 1), kappa = row[K - 1], center = c[K - 1];
     const angle a = angle_of(row, c, K - 1);
     const scales S = scales_at(center, d);
-    const double offset = direct_of(center, kappa, a.versine, d);
+    const double offset = direct_of(center, kappa, a.versine, d), excess = excess_of(kappa, center);
     double magnitude, norm2 = across_features(row, c, K - 1, a, kappa * S.across, y);
     KL_UNUSED(scratch);
-    y[K - 1] = along(kappa, a.versine, kappa - center, &magnitude) * S.along;
+    y[K - 1] = along(kappa, a.versine, kappa - center, center, &magnitude) * S.along;
     norm2 += magnitude * S.along * (magnitude * S.along);
-    return kl_settled_features((kl_feature_row){offset, 4 * offset, norm2}, y, K);
+    return kl_settled_features((kl_feature_row){offset, excess * offset, excess * excess * norm2}, y, K);
 }
 
 const kl_family kl_von_mises_fisher = {"von_mises_fisher", fisher_check, fisher_direct, fisher_entropy, fisher_width,
                                        fisher_scratch, fisher_sums, fisher_accumulate, fisher_finish, fisher_mean,
-                                       fisher_natural, fisher_chernoff};
+                                       fisher_natural, fisher_chernoff, 0, KL_TERM_NONE, -1};

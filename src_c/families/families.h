@@ -52,6 +52,12 @@ typedef enum {
     KL_PARAMETER_BELOW_DIMENSION
 } kl_parameter_status;
 
+/* What the tiles of KL_SUM_FAMILY add up over coordinates (kernels/family_terms.h), for families of two parameters. */
+typedef enum {
+    KL_TERM_NONE, KL_TERM_LAPLACE, KL_TERM_GUMBEL, KL_TERM_WEIBULL, KL_TERM_PARETO, KL_TERM_CAUCHY, KL_TERM_UNIFORM
+} kl_family_term;
+#define KL_TERM_NUMBERS 3 /* that stand for a coordinate there */
+
 typedef struct {
     const char *name;
 
@@ -86,6 +92,12 @@ typedef struct {
      * supports, s > 1: inf where the integral is; or NULL. NaN where a parameter differs that must be common (counts of
      * Binomial and NegativeBinomial, the shape of Weibull, the scale of Gumbel): callers ask for equal ones. */
     double (*chernoff)(const double *p, const double *q, double s, double t, int64_t K, double *scratch);
+
+    /* For the tiles of families without a product form, or whose rows do not share the parameter number `common` (-1:
+     * none) which theirs needs: KL_TERM_NUMBERS a coordinate, whatever the role. A row with a parameter beyond 2^+-200
+     * gets NaN and an infinite spread. NULL: no terms. */
+    kl_feature_row (*terms)(const double *row, int64_t K, double *out);
+    int32_t term, common; /* term: a kl_family_term */
 } kl_family;
 
 int kl_family_count(void);

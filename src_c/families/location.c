@@ -126,12 +126,17 @@ static double uniform_chernoff1(const double *p, const double *q, double s, doub
 
 static double uniform_entropy1(const double *t) { return log(t[1] - t[0]); }
 
+static double laplace_third1(const double *t) { return 1 / t[1]; }
+static double cauchy_third1(const double *t) { return 0.5 / t[1]; }
+static double uniform_third1(const double *t) { return 1 / (t[1] - t[0]); }
+
+#define gumbel_third1 laplace_third1
 #define laplace_check1 location_scale_check
 #define gumbel_check1 location_scale_check
 #define cauchy_check1 location_scale_check
-KL_SCALAR_FAMILY(laplace, 2, 1, 1)
 KL_SCALAR_CHERNOFF(gumbel, 2)
 KL_SCALAR_CHERNOFF(uniform, 2)
-KL_SCALAR_FAMILY_DIRECT(gumbel, 2, gumbel_chernoff)
-KL_SCALAR_FAMILY_DIRECT(cauchy, 2, 0)
-KL_SCALAR_FAMILY_DIRECT(uniform, 2, uniform_chernoff)
+KL_SCALAR_FAMILY_TERMS(laplace, 1, 1, KL_TERM_LAPLACE, 0)
+KL_SCALAR_FAMILY_DIRECT(gumbel, gumbel_chernoff, KL_TERM_GUMBEL)
+KL_SCALAR_FAMILY_DIRECT(cauchy, 0, KL_TERM_CAUCHY)
+KL_SCALAR_FAMILY_DIRECT(uniform, uniform_chernoff, KL_TERM_UNIFORM)

@@ -235,4 +235,4 @@ static kl_feature_row natural(const double *row, const double *center, int64_t K
 }
 
 const kl_family kl_multivariate_normal = {"multivariate_normal", check, direct, entropy, width, scratch_size, sums_size,
-                                          accumulate, finish, mean, natural, chernoff};
+                                          accumulate, finish, mean, natural, chernoff, 0, KL_TERM_NONE, -1};

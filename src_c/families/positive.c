@@ -16,6 +16,8 @@ static int32_t two_positive(const double *t, int *where)
     return status ? status : kl_check_positive(t[1]);
 }
 
+static double second_reciprocal(const double *t) { return 1 / t[1]; }
+
 /* ---- rates: T = x (Exponential) or log(x/scale) (Pareto), natural -rate, mean 1/rate --------------------------- */
 
 static double rate_direct(double p, double q) { return kl_psi(q - p, q, p); }
@@ -98,8 +100,9 @@ static kl_feature_row pareto_natural1(const double *t, const double *c, double *
 }
 
 #define pareto_check1 two_positive
+#define pareto_third1 second_reciprocal
 KL_SCALAR_FAMILY(exponential, 1, 1, 1)
-KL_SCALAR_FAMILY(pareto, 2, 1, 1)
+KL_SCALAR_FAMILY_TERMS(pareto, 1, 1, KL_TERM_PARETO, 0)
 
 /* ---- Weibull: with the shape k in common, T = x^k, an exponential law of rate scale^-k --------------------------
  * L = k log(scale ratio) has a relative error of 3u; e^L makes that 3u |L|: hence the factors 1 + |L|. */
@@ -158,7 +161,8 @@ static kl_feature_row weibull_natural1(const double *t, const double *c, double 
 }
 
 #define weibull_check1 two_positive
-KL_SCALAR_FAMILY(weibull, 2, 1, 1)
+#define weibull_third1 second_reciprocal
+KL_SCALAR_FAMILY_TERMS(weibull, 1, 1, KL_TERM_WEIBULL, 1)
 
 /* ---- InverseGaussian: loc m, concentration lambda ----------------------------------------------------------------
  * For concentrated rows x and 1/x are nearly collinear, so T = (x, (x - m_c)^2/(m_c^2 x)):

@@ -118,6 +118,21 @@ static inline kl_feature_row kl_each_features(kl_features1 *features, int P, int
     return kl_settled_features(all, out, W * d);
 }
 
+/* The parameters of each coordinate and `third` of them. Within 2^+-200 no product of the terms over- or underflows. */
+static inline kl_feature_row kl_each_terms(kl_entropy1 *third, const double *row, int64_t K, double *out)
+{
+    const int64_t d = K / 2;
+    int usable = 1;
+    for (int64_t i = 0; i < d; i++) {
+        double *t = out + KL_TERM_NUMBERS * i;
+        kl_gather(row, 2, d, i, t);
+        t[2] = third(t);
+        usable &= fabs(t[0]) < 0x1p200 && fabs(t[1]) < 0x1p200 && t[2] < 0x1p200 && t[2] > 0x1p-200;
+    }
+    for (int64_t k = 0; k < KL_TERM_NUMBERS * d && !usable; k++) out[k] = NAN;
+    return (kl_feature_row){0, usable ? 0 : INFINITY, 0};
+}
+
 /* A coordinate without usable features. */
 static const kl_feature_row kl_unfit = {0, INFINITY, 0};
 
@@ -127,6 +142,10 @@ static const kl_feature_row kl_unfit = {0, INFINITY, 0};
     static double F##_direct(const double *p, const double *q, int64_t K, double *scratch) \
     { KL_UNUSED(scratch); return kl_each_direct(F##_direct1, P, p, q, K); } \
     static int64_t F##_none(int64_t K) { KL_UNUSED(K); return 0; }
+
+#define KL_SCALAR_TERMS(F) \
+    static kl_feature_row F##_terms(const double *row, int64_t K, double *out) \
+    { return kl_each_terms(F##_third1, row, K, out); }
 
 #define KL_SCALAR_ENTROPY(F, P) \
     static double F##_entropy(const double *row, int64_t K, double *scratch) \
@@ -148,15 +167,21 @@ static const kl_feature_row kl_unfit = {0, INFINITY, 0};
     static kl_feature_row F##_natural(const double *row, const double *c, int64_t K, double *y, double *scratch) \
     { KL_UNUSED(scratch); return kl_each_features(F##_natural1, P, W, row, c, K, y); }
 
-#define KL_SCALAR_FAMILY(F, P, W, S) \
+#define KL_SCALAR_TABLE(F, P, W, S, terms, term, common) \
     KL_SCALAR_DIRECT(F, P) KL_SCALAR_ENTROPY(F, P) KL_SCALAR_CHERNOFF(F, P) KL_SCALAR_FEATURES(F, P, W, S) \
     const kl_family kl_##F = {#F, F##_check, F##_direct, F##_entropy, F##_width, F##_none, F##_sums, F##_accumulate, \
-                              F##_finish, F##_mean, F##_natural, F##_chernoff};
+                              F##_finish, F##_mean, F##_natural, F##_chernoff, terms, term, common};
 
-/* Not an exponential family: the direct kernel alone. `chernoff`: F_chernoff, after KL_SCALAR_CHERNOFF, or 0. */
-#define KL_SCALAR_FAMILY_DIRECT(F, P, chernoff) \
-    KL_SCALAR_DIRECT(F, P) KL_SCALAR_ENTROPY(F, P) \
+#define KL_SCALAR_FAMILY(F, P, W, S) KL_SCALAR_TABLE(F, P, W, S, 0, KL_TERM_NONE, -1)
+
+/* The same with terms for rows that do not share parameter number `common`. F_third1: the third number of terms. */
+#define KL_SCALAR_FAMILY_TERMS(F, W, S, term, common) \
+    KL_SCALAR_TERMS(F) KL_SCALAR_TABLE(F, 2, W, S, F##_terms, term, common)
+
+/* Not an exponential family: terms, and the direct kernel. `chernoff`: F_chernoff, after KL_SCALAR_CHERNOFF, or 0. */
+#define KL_SCALAR_FAMILY_DIRECT(F, chernoff, term) \
+    KL_SCALAR_TERMS(F) KL_SCALAR_DIRECT(F, 2) KL_SCALAR_ENTROPY(F, 2) \
     const kl_family kl_##F = {#F, F##_check, F##_direct, F##_entropy, F##_none, F##_none, F##_none, 0, 0, 0, 0, \
-                              chernoff};
+                              chernoff, F##_terms, term, -1};
 
 #endif

@@ -228,4 +228,4 @@ static kl_feature_row natural(const double *row, const double *c, int64_t K, dou
 }
 
 const kl_family kl_wishart = {"wishart", check, direct, entropy, width, scratch_size, sums_size, accumulate, finish,
-                              mean, natural, chernoff};
+                              mean, natural, chernoff, 0, KL_TERM_NONE, -1};

@@ -39,7 +39,9 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #define KL_BITS(mask) KL_BITS_F64(mask)
 #define KL_COARSE 0
 #define KL_NAME(x) x##_f64
+#define KL_FAMILY_TILES
 #include "product.h"
+#undef KL_FAMILY_TILES
 
 #define KL_T float
 #define KL_U vu32
@@ -69,16 +71,16 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #include "product.h"
 
 #define KL_SHAPES(what, type)                                                                  \
-    {kl_##what##_product_##type, kl_##what##_js_##type, kl_##what##_skew_##type,               \
-     kl_##what##_abs_##type, kl_##what##_triangle_##type, kl_##what##_bent_##type}
+    kl_##what##_product_##type, kl_##what##_js_##type, kl_##what##_skew_##type,               \
+     kl_##what##_abs_##type, kl_##what##_triangle_##type, kl_##what##_bent_##type
 
 #define KL_TABLE(isa_name)                                                                     \
     {                                                                                          \
         .name = isa_name, .bit = KL_ISA_BIT, .mr64 = KL_MR64, .nr64 = 2 * KL_W64,              \
         .mr32 = KL_MR32, .nr32 = 2 * KL_W32, .coarse = KL_ROWS_OF_BYTES, .scan = kl_scan, .accumulate = kl_accumulate,     \
         .rowwise = kl_rowwise, .entropy = kl_entropy, .value = kl_value, .read = kl_read,      \
-        .encode = kl_encode, .finish = kl_finish_values,                                       \
-        .dense = {KL_SHAPES(dense, f64), KL_SHAPES(dense, f32)},                               \
-        .screen = {KL_SHAPES(screen, f64), KL_SHAPES(screen, f32)},                            \
-        .ends = {KL_SHAPES(ends, f64), KL_SHAPES(ends, f32)},                                  \
+        .encode = kl_encode, .finish = kl_finish_values, .term_rows = kl_term_rows,            \
+        .dense = {{KL_SHAPES(dense, f64), kl_dense_family_f64}, {KL_SHAPES(dense, f32)}},      \
+        .screen = {{KL_SHAPES(screen, f64), kl_screen_family_f64}, {KL_SHAPES(screen, f32)}},  \
+        .ends = {{KL_SHAPES(ends, f64), kl_ends_family_f64}, {KL_SHAPES(ends, f32)}},          \
     }

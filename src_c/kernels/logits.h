@@ -38,15 +38,20 @@ KL_INLINE vf64x2 kl_two_diff(vf64 a, vf64 b)
     return (vf64x2){h, (a - (h - z)) - (b + z)};
 }
 
-/* x^2 times a polynomial with n coefficients (n even), even and odd powers in two chains. */
-KL_INLINE vf64 kl_square_times(vf64 x, const double *coefficients, int n)
+/* A polynomial with n coefficients (n even), even and odd powers in two chains. */
+KL_INLINE vf64 kl_polynomial(vf64 x, const double *coefficients, int n)
 {
     vf64 x2 = x * x, even = kl_set_f64(coefficients[n - 2]), odd = kl_set_f64(coefficients[n - 1]);
     KL_UNROLL for (int i = n - 4; i >= 0; i -= 2) {
         even = KL_FMA_F64(even, x2, kl_set_f64(coefficients[i]));
         odd = KL_FMA_F64(odd, x2, kl_set_f64(coefficients[i + 1]));
     }
-    return x2 * KL_FMA_F64(odd, x, even);
+    return KL_FMA_F64(odd, x, even);
+}
+
+KL_INLINE vf64 kl_square_times(vf64 x, const double *coefficients, int n)
+{
+    return x * x * kl_polynomial(x, coefficients, n);
 }
 
 KL_INLINE vf64 kl_gamma_near(vf64 x) { return kl_square_times(x, KL_GAMMA, 14); } /* |x| <= 1 */

@@ -48,6 +48,9 @@ KL_INLINE void KL_NAME(kl_tile_product)(const KL_T *left, const KL_T *right, int
 }
 
 #include "elementwise.h"
+#ifdef KL_FAMILY_TILES
+#include "family_terms.h"
+#endif
 
 /* The tile of a shape, which is a constant where this is inlined. */
 KL_INLINE void KL_NAME(kl_tile_of)(int shape, const kl_product_args *args, int64_t r, int64_t c, KL_NAME(kl_tile) *tile)
@@ -58,6 +61,9 @@ KL_INLINE void KL_NAME(kl_tile_of)(int shape, const kl_product_args *args, int64
     case KL_SUM_SKEW: KL_NAME(kl_sums_skew)(args, left, right, tile); break;
     case KL_SUM_ABS: KL_NAME(kl_sums_abs)(args, left, right, tile); break;
     case KL_SUM_TRIANGLE: KL_NAME(kl_sums_triangle)(args, left, right, tile); break;
+#ifdef KL_FAMILY_TILES
+    case KL_SUM_FAMILY: kl_tile_family(args, left, right, tile); break;
+#endif
     default: KL_NAME(kl_tile_product)(left, right, args->K, tile);
     }
 }
@@ -76,6 +82,19 @@ KL_INLINE KL_V KL_NAME(kl_bounds)(const kl_product_args *args, int64_t r, int64_
     const KL_T *col_norm = args->col_norm, *col_slack = args->col_slack;
     KL_V bound = KL_NAME(kl_set)(row_slack[r + i]) + KL_NAME(kl_load)(col_slack + c + h * KL_W);
     return bound + KL_NAME(kl_set)(row_norm[r + i]) * KL_NAME(kl_load)(col_norm + c + h * KL_W);
+}
+
+/* The same for values whose error may be `relative`, of which those below 0 are not known at all. */
+KL_INLINE KL_V KL_NAME(kl_bounds_of)(int relative, const kl_product_args *args, KL_V value, int64_t r, int64_t c, int i,
+                                     int h)
+{
+    KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
+#ifdef KL_FAMILY_TILES
+    if (relative) bound = kl_select(value < 0.0, kl_set_f64(INFINITY), bound + value * args->relative);
+#else
+    (void)relative, (void)value;
+#endif
+    return bound;
 }
 
 KL_INLINE KL_T KL_NAME(kl_largest)(const KL_T *x, int n)
@@ -174,7 +193,7 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_
         for (int h = 0, i = __builtin_ctz(rows); h < 2; h++) {
             KL_T values[KL_W], bounds[KL_W];
             KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
-            KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
+            KL_V bound = KL_NAME(kl_bounds_of)(args->relative != 0, args, value, r, c, i, h);
             uint32_t hit = KL_BITS(value - bound <= KL_NAME(kl_set)(threshold[r + i]));
             KL_NAME(kl_store)(values, value);
             KL_NAME(kl_store)(bounds, bound);
@@ -196,6 +215,7 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_
 KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *stats)
 {
     const KL_T *threshold = args->threshold;
+    const KL_T wider = (KL_T)(1 + 16 * KL_EPSILON + 2 * args->relative);
     int64_t n = 0;
     stats->isa_ran |= KL_ISA_BIT;
     args->passed = 0;
@@ -234,7 +254,7 @@ KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *st
             KL_V least = KL_NAME(kl_set)((KL_T)INFINITY);
             KL_UNROLL for (int i = 0; i < KL_MR; i++) {
                 /* A little above threshold + bound, for the roundings of both sides. */
-                const KL_T limit = (threshold[r + i] + bound) * (KL_T)(1 + 16 * KL_EPSILON);
+                const KL_T limit = (threshold[r + i] + bound) * wider;
                 KL_UNROLL for (int h = 0; h < 2; h++)
                     least = KL_MIN(KL_NAME(kl_values)(args, &tile, r, c, i, h) - KL_NAME(kl_set)(limit), least);
             }
@@ -259,7 +279,8 @@ KL_INLINE void KL_NAME(kl_ends)(int shape, kl_product_args *args, kl_stats *stat
             KL_UNROLL for (int i = 0; i < KL_MR; i++)
                 KL_UNROLL for (int h = 0; h < 2; h++) {
                     KL_V value = KL_NAME(kl_values)(args, &tile, r, c, i, h);
-                    least.v[i][h] = KL_MIN(value + KL_NAME(kl_bounds)(args, r, c, i, h), least.v[i][h]);
+                    KL_V bound = KL_NAME(kl_bounds_of)(shape == KL_SUM_FAMILY, args, value, r, c, i, h);
+                    least.v[i][h] = KL_MIN(value + bound, least.v[i][h]);
                 }
         }
         for (int i = 0; i < rows; i++)
@@ -278,6 +299,9 @@ KL_SHAPE(KL_SUM_SKEW, skew)
 KL_SHAPE(KL_SUM_ABS, abs)
 KL_SHAPE(KL_SUM_TRIANGLE, triangle)
 KL_SHAPE(KL_PRODUCT_BENT, bent)
+#ifdef KL_FAMILY_TILES
+KL_SHAPE(KL_SUM_FAMILY, family)
+#endif
 
 #undef KL_SHAPE
 #undef KL_COARSE

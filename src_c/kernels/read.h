@@ -76,7 +76,7 @@ static void kl_scatter(const kl_rows *rows, int64_t i, double *out)
 KL_INLINE int kl_in_place(const kl_rows *rows)
 {
     return rows->storage == KL_FLOAT64 && (rows->col_stride == 8 || rows->n_cols == 1) && !rows->prior && !rows->take_log
-        && !rows->indptr && (((uintptr_t)rows->data | (uint64_t)rows->row_stride) & 7) == 0;
+        && !rows->indptr && !rows->n_parts && (((uintptr_t)rows->data | (uint64_t)rows->row_stride) & 7) == 0;
 }
 
 KL_INLINE const double *kl_placed(const kl_rows *rows, int64_t i)
@@ -84,9 +84,19 @@ KL_INLINE const double *kl_placed(const kl_rows *rows, int64_t i)
     return (const double *)(rows->data + (rows->index ? rows->index[i] : i) * rows->row_stride);
 }
 
+static void kl_join(const kl_rows *rows, int64_t i, double *out)
+{
+    for (const kl_part *part = rows->part; part < rows->part + rows->n_parts; part++, out += part[-1].n_cols)
+        kl_widen(KL_FLOAT64, part->data + i * part->row_stride, part->col_stride, part->n_cols, out);
+}
+
 static const double *kl_read(const kl_rows *rows, int64_t i, double *scratch)
 {
     const int64_t K = rows->n_cols, at = rows->index ? rows->index[i] : i;
+    if (rows->n_parts) {
+        kl_join(rows, at, scratch);
+        return scratch;
+    }
     if (kl_in_place(rows)) return kl_placed(rows, i);
     if (rows->indptr) kl_scatter(rows, at, scratch);
     else kl_widen(rows->storage, rows->data + at * rows->row_stride, rows->col_stride, K, scratch);

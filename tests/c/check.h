@@ -47,6 +47,7 @@ void test_terms(const kl_kernels *);
 void test_values(const kl_kernels *);
 void test_features(const kl_kernels *);
 void test_finish(const kl_kernels *);
+void test_family_terms(const kl_kernels *);
 void test_coarse(const kl_kernels *);
 
 /* A contiguous float64 matrix. */

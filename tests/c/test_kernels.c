@@ -81,6 +81,7 @@ int main(void)
         test_values(k);
         test_features(k);
         test_finish(k);
+        test_family_terms(k);
         test_coarse(k);
         printf("%s: %ld checks\n", k->name, passed + failed - before);
         ran++;

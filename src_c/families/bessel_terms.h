@@ -1,0 +1,125 @@
+/* Ratios of Bessel functions and the Bregman divergence of their logarithm, for directions in R^d. With
+ * g = log I_nu(kappa) - nu log kappa, nu = d/2 - 1, and A = g':
+ *
+ * B_g, the Bregman divergence of g, is never formed from logarithms. The product of two Bessel series has nonnegative
+ * terms c_k, c_(k+1)/c_k = kappa^2 (d - 1 + 2k)/((k + 1)(d - 1 + k)(d + 2k)), which sum to I_nu^2, and
+ *     A  = sum c_k kappa (d - 1 + 2k)/((d - 1 + k)(d + 2k)) / sum c_k,
+ *     A' = sum c_k      (d - 1)      /((d - 1 + k)(d + 2k)) / sum c_k:
+ * nothing cancels, whatever d and kappa. B_g is the integral of (kappa_q - s) A'(s), a positive one, by Gauss's rule;
+ * for large kappa, term by term from A = 1 - (d - 1)/(2 kappa) - ..., whose coefficients follow from Riccati's equation
+ *     A' = 1 - A^2 - (d - 1) A/kappa.
+ */
+#ifndef KL_BESSEL_TERMS_H
+#define KL_BESSEL_TERMS_H
+
+#include "gamma_terms.h"
+
+#define ORDER 20          /* of the expansion in 1/kappa */
+#define NODES 10
+#define NEGLIGIBLE 0x1p-60
+
+/* Gauss-Legendre on [0, 1]: nodes 1/2 +- x/2, weights w/2. */
+static const double NODE[NODES / 2] = {0.1488743389816312109, 0.4333953941292471908, 0.6794095682990244062,
+                                       0.8650633666889845107, 0.9739065285171717201};
+static const double WEIGHT[NODES / 2] = {0.2955242247147528702, 0.2692667193099963551, 0.2190863625159820440,
+                                         0.1494513491505805932, 0.0666713443086881376};
+
+typedef struct { double length, slope; } moments; /* A and A' */
+
+/* Both by the series, from its largest term outwards. */
+static inline moments series_moments(double kappa, double d)
+{
+    const double middle = sqrt(kappa * kappa + (0.5 * d - 1) * (0.5 * d - 1)) - 0.5 * d, k2 = kappa * kappa;
+    const double start = middle > 0 ? floor(middle) : 0;
+    double mass = 0, length = 0, slope = 0, c = 1;
+    for (double k = start; c > NEGLIGIBLE * mass; k++) {
+        const double f = c / ((d - 1 + k) * (d + 2 * k));
+        mass += c, length += (d - 1 + 2 * k) * f, slope += f;
+        c *= k2 * (d - 1 + 2 * k) / ((k + 1) * (d - 1 + k) * (d + 2 * k));
+    }
+    c = 1;
+    for (double k = start - 1; k >= 0; k--) {
+        c *= (k + 1) * (d - 1 + k) * (d + 2 * k) / (k2 * (d - 1 + 2 * k));
+        if (c <= NEGLIGIBLE * mass) break;
+        const double f = c / ((d - 1 + k) * (d + 2 * k));
+        mass += c, length += (d - 1 + 2 * k) * f, slope += f;
+    }
+    return (moments){kappa * length / mass, (d - 1) * slope / mass};
+}
+
+/* From here on the expansion serves: its terms fall like (j d^2/kappa)^j/j!, at first. */
+static inline double expansion_from(double d) { return 60 + 2 * d * d; }
+
+/* A = 1 + sum_j alpha_j kappa^-j, j = 1 ... ORDER + 1. */
+static inline void expansion(double d, double *alpha)
+{
+    alpha[0] = 1;
+    for (int j = 1; j <= ORDER + 1; j++) {
+        double s = ((double)(j - 1) - (d - 1)) * alpha[j - 1];
+        for (int i = 1; i < j; i++) s -= alpha[i] * alpha[j - i];
+        alpha[j] = 0.5 * s;
+    }
+}
+
+/* Of x against y: B_g(x, y) and |A(x) - A(y)|. */
+typedef struct { double bregman, gap; } concentration;
+
+static inline concentration by_expansion(double delta, double x, double y, double d)
+{
+    double alpha[ORDER + 2], c[ORDER], a = 1 / x, b = 1 / y, run = 0, power = 1, series = 0;
+    expansion(d, alpha);
+    for (int m = 1; m <= ORDER; m++) c[m - 1] = -alpha[m + 1] / m;
+    for (int j = 1; j <= ORDER; j++) { /* b^j - a^j = delta a b (sum a^i b^(j-1-i)) */
+        run = b * run + power;
+        power *= a;
+        series -= alpha[j] * run;
+    }
+    return (concentration){0.5 * (d - 1) * kl_psi(delta, x, y) + kl_bregman_powers(delta, x, y, c, ORDER),
+                           fabs(delta * a * b * series)};
+}
+
+/* Panels half as wide as the distance to the zeros of I_nu, beyond i d/2: ten nodes leave 8^-20. */
+static inline concentration by_integral(double delta, double y, double d)
+{
+    const double size = fabs(delta), sign = delta < 0 ? -1 : 1;
+    concentration sum = {0, 0};
+    for (double begin = 0; begin < size;) {
+        const double s0 = y + sign * begin, reach = sqrt(s0 * s0 + (0.5 * d + 1) * (0.5 * d + 1));
+        const double step = sign > 0 ? 0.5 * reach : 0.33 * reach, rest = size - begin;
+        const double width = step < rest ? step : rest;
+        for (int k = 0; k < NODES; k++) {
+            const double node = k % 2 ? 0.5 - 0.5 * NODE[k / 2] : 0.5 + 0.5 * NODE[k / 2];
+            const double at = begin + width * node;
+            const double mass = 0.5 * WEIGHT[k / 2] * width * series_moments(y + sign * at, d).slope;
+            sum.bregman += mass * (size - at);
+            sum.gap += mass;
+        }
+        begin = width < rest ? begin + width : size;
+    }
+    return sum;
+}
+
+static inline concentration compare(double delta, double x, double y, double d)
+{
+    const double from = expansion_from(d);
+    if (delta == 0) return (concentration){0, 0};
+    if (x >= from && y >= from) return by_expansion(delta, x, y, d);
+    if (x <= from && y <= from) return by_integral(delta, y, d);
+    const concentration first = x < y ? by_integral(x - from, from, d) : by_expansion(x - from, x, from, d);
+    const concentration second = x < y ? by_expansion(from - y, from, y, d) : by_integral(from - y, y, d);
+    return (concentration){first.bregman + second.bregman + fabs(x - from) * second.gap, first.gap + second.gap};
+}
+
+static inline moments moments_of(double kappa, double d)
+{
+    if (kappa < expansion_from(d)) return series_moments(kappa, d);
+    double alpha[ORDER + 2], length = 0, slope = 0;
+    expansion(d, alpha);
+    for (int j = ORDER; j >= 1; j--) {
+        length = (length + alpha[j]) / kappa;
+        slope = (slope - j * alpha[j]) / kappa;
+    }
+    return (moments){1 + length, slope / kappa};
+}
+
+#endif
