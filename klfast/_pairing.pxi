@@ -131,6 +131,10 @@ cdef void hits_within(const kl_pairing *p, double radius, bint skip_self, int64_
         out.hits, out.capacity = grown, out.count
 
 
+cdef enum:
+    HUGE_PAGES = 1 << 23  # bytes
+
+
 cdef class Pairing:
     """Rows to be compared with encoded columns; each consumer runs slabs of rows."""
     cdef kl_pairing c
@@ -187,8 +191,10 @@ cdef class Pairing:
         cdef int64_t parts = (m + part - 1) // part
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 0))
         cdef stats_of_thread *each = self.stats.each
+        # A thread gets neighbouring blocks, for huge pages of its own: two that touch one together both clear it.
+        cdef int64_t together = max(1, min(HUGE_PAGES // max(block * out.strides[0], 1), rows * parts // (8 * self.n_threads)))
         cdef int me
-        for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
+        for t in prange(rows * parts, nogil=True, schedule="dynamic", chunksize=together, num_threads=self.n_threads):
             me = threadid()
             r = begin + t // parts * block
             c = t % parts * part
