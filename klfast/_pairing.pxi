@@ -1,5 +1,9 @@
 """The right operand, pairings and their consumers: part of _engine.pyx."""
 
+cdef enum:
+    HUGE_PAGES = 1 << 23  # bytes: some of them
+
+
 cdef class Center:
     """The point around which features are taken, with its whitening scale."""
     cdef kl_center c
@@ -63,7 +67,8 @@ cdef class Columns:
         cdef kl_encode_args *args = <kl_encode_args *>&args_memory[0]
         cdef const kl_kernels *kernels = active
         cdef int me
-        for t in prange(panels, nogil=True, schedule="dynamic", num_threads=n_threads):
+        cdef int64_t together = max(1, min(HUGE_PAGES // (4 * width * max(K, 1) * size), panels // (8 * n_threads)))
+        for t in prange(panels, nogil=True, schedule="dynamic", chunksize=together, num_threads=n_threads):
             me = threadid()
             first = t * width
             args[me].divergence = &form.c
@@ -129,10 +134,6 @@ cdef void hits_within(const kl_pairing *p, double radius, bint skip_self, int64_
     grown = <kl_hit *>realloc(out.hits, max(out.count, 1) * sizeof(kl_hit))  # give back what the last tile did not need
     if grown != NULL:
         out.hits, out.capacity = grown, out.count
-
-
-cdef enum:
-    HUGE_PAGES = 1 << 23  # bytes
 
 
 cdef class Pairing:

@@ -132,7 +132,7 @@ else:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one child process")
 @pytest.mark.parametrize("n, warm, call", [
-    (60_000, "index.kneighbors(P[:100], 10)", "index.kneighbors(None, 10)"),
+    (150_000, "index.kneighbors(P[:100], 10)", "index.kneighbors(None, 10)"),
     (60_000, "index.pairwise(P[:2], dtype='float32')",
      "[index.pairwise(P[:9000], dtype='float32') for _ in range(50)]"),
     (60_000, "", "[kl.rowwise(P, P[::-1]) for _ in range(10000)]"),

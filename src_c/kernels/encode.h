@@ -8,7 +8,12 @@
 KL_INLINE float kl_up_f32(double x)
 {
     float f = (float)x;
-    return (double)f < x ? nextafterf(f, INFINITY) : f;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if (!((double)f < x)) return f; /* infinity and NaN, too */
+    bits = f > 0 ? bits + 1 : f < 0 ? bits - 1 : 1; /* the next float up; of either zero the least */
+    memcpy(&f, &bits, sizeof f);
+    return f;
 }
 
 /* Features and numbers of row r of the block; beyond its rows, padding that is never a neighbour. */
