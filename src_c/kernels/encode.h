@@ -1,4 +1,4 @@
-/* Features of a block of rows, packed for the product, with their bounds; and their copy in bytes for the coarse screen.
+/* Features of a block of rows, packed for the product, with their bounds.
  *
  * Rows are packed KL_PACK at a time: that many neighbours in a panel are one store.
  */
@@ -95,54 +95,9 @@ static void kl_pack_rows(const kl_encode_args *args, const double *features, int
         }
 }
 
-typedef int8_t kl_pack_i8 __attribute__((vector_size(KL_PACK), aligned(KL_PACK), may_alias));
-
-/* 127 / the largest of |x|, n of them, or 1 where those are as good as none. */
-static float kl_bytes_inverse(const double *x, int64_t n)
-{
-    kl_lanes low = kl_lanes_zero();
-    double t[KL_LANES], most = 0;
-    int64_t k = 0;
-    for (; k + KL_LANES <= n; k += KL_LANES)
-        KL_UNROLL for (int j = 0; j < KL_NV; j++)
-            low.v[j] = KL_MIN_F64(-kl_abs(kl_load_f64(x + k + j * KL_W64)), low.v[j]);
-    memcpy(t, &low, sizeof t);
-    for (int j = 0; j < KL_LANES; j++) most = -t[j] > most ? -t[j] : most;
-    for (; k < n; k++) most = fabs(x[k]) > most ? fabs(x[k]) : most;
-    return most > 0x1p-80 ? (float)(127 / most) : 1;
-}
-
-/* The features of row r as bytes: X = rint(x inverse), |X| <= 127, with |x - X/inverse| and |X/inverse| for the bound. */
-static void kl_store_bytes(const kl_encode_args *args, int64_t r, const double *x, int64_t count, float inverse)
-{
-    const kl_bytes *to = &args->bytes;
-    const double magic = 0x1.8p52; /* what is added to it is rounded to an integer */
-    const int64_t width = args->width, groups = (count + KL_PACK - 1) / KL_PACK, whole = count - count % KL_LANES;
-    int8_t *out = to->bytes + (r / width * width * groups + r % width) * KL_PACK;
-    kl_lanes residual = kl_lanes_zero(), norm = residual, sum = residual;
-    double tail[KL_LANES], rounded[KL_LANES];
-    const double *last = kl_tail(x, whole, count, 0, tail);
-    const vf64 scale = kl_set_f64(inverse), step = kl_set_f64(1 / (double)inverse);
-    for (int64_t k = 0; k < count; k += KL_LANES) {
-        KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-            vf64 v = kl_load_f64((k < whole ? x + k : last) + j * KL_W64);
-            vf64 n = (v * scale + magic) - magic, rest = v - n * step;
-            residual.v[j] += rest * rest;
-            norm.v[j] += n * n;
-            sum.v[j] += n;
-            kl_store_f64(rounded + j * KL_W64, n);
-        }
-        for (int64_t g = k / KL_PACK; g < groups && g * KL_PACK < k + KL_LANES; g++)
-            *(kl_pack_i8 *)(out + g * width * KL_PACK)
-                = __builtin_convertvector(*(kl_pack_f64 *)(rounded + g * KL_PACK - k), kl_pack_i8);
-    }
-    /* The factors cover the roundings, of 2^-53 each, of step, rest and the sums. */
-    const double up = 1 + 0x1p-30, size = sqrt(kl_lanes_total(&norm)) * step[0] * up;
-    to->inverse[r] = inverse;
-    to->residual[r] = kl_up_f32(sqrt(kl_lanes_total(&residual)) * up + size * 0x1p-40);
-    to->norm[r] = kl_up_f32(size);
-    to->shift[r] = (int32_t)kl_lanes_total(&sum) * -128;
-}
+#ifdef KL_DOT_BYTES
+#include "bytes.h"
+#endif
 
 static void kl_encode(const kl_encode_args *args, kl_stats *stats)
 {
@@ -160,10 +115,9 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
             if (beyond) f = kl_lost_row(row, count); /* such a value must not meet a bound of infinity */
             kl_store_numbers(args, r + g, f);
         }
-        if (args->bytes.bytes) {
-            const float inverse = kl_bytes_inverse(features, group * count);
-            for (int64_t g = 0; g < group; g++) kl_store_bytes(args, r + g, features + g * count, count, inverse);
-        }
+#ifdef KL_DOT_BYTES
+        if (args->bytes.bytes) kl_store_bytes(args, r, features, count, group);
+#endif
         kl_pack_rows(args, features, count, r / width * width * count + r % width, group);
     }
 }

@@ -5,7 +5,7 @@
  * (the second operand if either is NaN), KL_LOCKSTEP (vectors that a sum over bins takes side by side: 4 where there
  * are 32 registers, else 2). May be missing: KL_CONVERT_F64 (int64 to double), KL_IF_LESS_F64 (x < y ? a : b),
  * KL_IF_ZERO_F64 (an integer x, x ? b : a), KL_LOOKUP_F64 and KL_LOOKUP_F32 (entries of an aligned table of 8, by the
- * low 3 bits of integers).
+ * low 3 bits of integers), KL_DOT_BYTES and KL_LOW_BYTES (coarse.h, bytes.h).
  *
  * Lanes. Sums over the bins of one row always run in KL_LANES interleaved partial sums, whatever the
  * width of the machine's vectors: a group of KL_NV vectors holds them. So every ISA adds the same
