@@ -11,7 +11,8 @@ from dataclasses import dataclass
 # Python with klfast, NumPy and SciPy takes 58 MiB; its allocator, thread stacks and small buffers, the rest.
 PROCESS_BYTES = 88 << 20
 
-# Multiply-adds a second of one core (Zen 4, K = 64: 4.4e10), for the sizes of shards only: times are measured.
+# Multiply-adds a second of one core (Zen 4, K = 64: 4.4e10, of a search in bytes 1.1e11), for the sizes of shards only:
+# times are measured.
 SPEED = 4e10
 
 # A shard takes about a second where there are enough of them to even out (SHARDS of them for each worker: half a shard

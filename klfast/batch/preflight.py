@@ -83,7 +83,8 @@ def sizes_of(question: Question, left: Source, right: Source | None, target: Pat
     per_pair = question.kind in PER_PAIR
     feature = 8 if question.kind == "pairwise" and value_type(question, left, right) == np.float64 else 4
     # Norms, keys, their order, classes and groups of equal rows: eleven numbers of 8 bytes.
-    reference_bytes = references.row_bytes + feature * n_bins + 16 + 88
+    coarse = 0 if question.kind == "pairwise" else n_bins + 16  # the screen's bytes, where the processor has use for them
+    reference_bytes = references.row_bytes + feature * n_bins + 16 + coarse + 88
     answer_bytes, value_bytes, row_bytes, within = 64, 0, left.row_bytes, 0.0
     if question.lists:
         answer_bytes += 16 * k * 4  # values and indices; merged, without self and being written
