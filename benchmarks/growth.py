@@ -29,8 +29,8 @@ from .report import header
 
 PEERS = {"pairwise": ("expert NumPy", "bare DGEMM"), "kneighbors": ("FAISS IndexFlatIP", "bare SGEMM, blocks"),
          "rowwise": ("NumPy einsum", "memory floor (read P, Q)")}
-TITLES = {"n": "rows of P (n)", "m": "rows of Q (m)", "K": "bins (K)", "k": "neighbours (k)", "threads": "threads"}
-MINIMUM, MAXIMUM = 3, 25  # calls of a contestant at a size
+FILES = {"K": "bins", "k": "neighbours"}  # names that do not differ by case alone
+MINIMUM, MAXIMUM = 3, 12  # calls of a contestant at a size
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def best_of(calls: dict, budget: float, clock=time.perf_counter) -> dict:
     for turn in range(1, max(rounds.values())):
         for name, call in calls.items():
             if turn < rounds[name]:
-                time.sleep(PAUSE / 10)  # idle threads of one library disturb the next one
+                time.sleep(PAUSE / 2)  # idle threads of one library disturb the next one
                 times[name].append(seconds(call))
     return {name: min(found) for name, found in times.items()}
 
@@ -258,7 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
         results = [measured(c, available(c.question), options.threads, options.seconds) for c in curves]
         for curve, times in zip(curves, results):
             report(curve, times)
-        figure(variable, curves, results, options.threads, options.output / f"{variable}.png")
+        figure(variable, curves, results, options.threads, options.output / f"{FILES.get(variable, variable)}.png")
     return 0
 
 

@@ -17,6 +17,9 @@ from .cases import Case, Inputs
 
 # After a call, idle threads of OpenBLAS and OpenMP spin for some 30 ms and would slow the next one down.
 PAUSE = 0.1
+# A short call is timed at its second run in a row: after another library's threads have run, the system may leave both
+# threads of the next one on one core for some 10 ms, until it balances them.
+SHORT = 0.2
 SECONDS_A_CASE = 15
 KLFAST = "klfast"
 
@@ -82,6 +85,8 @@ def measure(case: Case, threads: int, rounds: int) -> Result:
         for _ in range(_rounds(sum(warm.values()) + PAUSE * len(warm), rounds)):
             for name, call in calls.items():
                 time.sleep(PAUSE)
+                if warm[name] < SHORT:
+                    seconds(call)
                 timing = result.timings[name]
                 timing.seconds.append(seconds(call) * timing.scale)
     return result
