@@ -193,7 +193,8 @@ cdef class Pairing:
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 0))
         cdef stats_of_thread *each = self.stats.each
         # A thread gets neighbouring blocks, for huge pages of its own: two that touch one together both clear it.
-        cdef int64_t together = max(1, min(HUGE_PAGES // max(block * out.strides[0], 1), rows * parts // (8 * self.n_threads)))
+        cdef int64_t pages = HUGE_PAGES // max(block * out.strides[0], 1)
+        cdef int64_t together = max(1, min(pages, rows * parts // (8 * self.n_threads)))
         cdef int me
         for t in prange(rows * parts, nogil=True, schedule="dynamic", chunksize=together, num_threads=self.n_threads):
             me = threadid()

@@ -115,7 +115,8 @@ def test_the_interpreter_runs_on(rng):
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and their children, ignore it
 import numpy as np, klfast as kl
 P = np.random.default_rng(0).dirichlet(np.ones(64), {n})
 index = kl.Index(P)

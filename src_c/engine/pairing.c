@@ -75,7 +75,7 @@ kl_product_args kl_block_args(const kl_pairing *p, const kl_workspace *w, int64_
     }
     return (kl_product_args){
         .left = w->features, .row_offset = w->offset, .row_norm = w->norm, .row_slack = w->slack,
-        .right = (const char *)p->features + skip * w->width, .weights = p->weights, 
+        .right = (const char *)p->features + skip * w->width, .weights = p->weights,
         .number = p->divergence->kind == KL_SKEW_KL ? 1 / (1 - number) : number, /* p/c - 1 from its feature */
         .col_offset = (const char *)p->offset + skip, .col_norm = (const char *)p->norm + skip,
         .col_slack = (const char *)p->slack + skip, .K = w->width, .rows = rows, .cols = cols,
