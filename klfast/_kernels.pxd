@@ -154,6 +154,7 @@ cdef extern from "klfast.h" nogil:
         int64_t row_stride, col_stride
         int32_t single
         double accept
+        int32_t stream
 
     void kl_dense_block(const kl_pairing *, const kl_dense_out *, int64_t, int64_t, int64_t, int64_t,
                         void *, kl_stats *)

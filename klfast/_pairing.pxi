@@ -181,12 +181,13 @@ cdef class Pairing:
             self.c.right_class = <const int64_t *>address(right_class)
         self.c.row_block, self.c.column_block = row_block, column_block
 
-    def dense(self, out, int64_t begin, int64_t end, int64_t column_parts, double accept):
-        """Write the values of rows [begin, end) to those rows of out (float32 or float64, any strides)."""
+    def dense(self, out, int64_t begin, int64_t end, int64_t column_parts, double accept, bint stream):
+        """Write the values of rows [begin, end) to those rows of out (float32 or float64, any strides); `stream`: past the
+        caches."""
         cdef kl_dense_out o
         o.data = <char *>address(out)
         o.row_stride, o.col_stride = out.strides
-        o.single, o.accept = out.dtype == np.float32, accept
+        o.single, o.accept, o.stream = out.dtype == np.float32, accept, stream
         cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
         cdef int64_t parts = (m + part - 1) // part

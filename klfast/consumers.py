@@ -40,10 +40,10 @@ def progress_bar(pairs: int, progress) -> tqdm:
                 desc=progress if isinstance(progress, str) else None)
 
 
-def dense(pairing: _engine.Pairing, out: np.ndarray, unit: int, parts: int, first: int, accept: float,
+def dense(pairing: _engine.Pairing, out: np.ndarray, stream: bool, unit: int, parts: int, first: int, accept: float,
           progress) -> np.ndarray:
-    """Every value, into `out`."""
-    run_slabs(out.shape[0], unit, lambda a, b: pairing.dense(out, a, b, parts, accept), progress,
+    """Every value, into `out`; `stream`: past the caches."""
+    run_slabs(out.shape[0], unit, lambda a, b: pairing.dense(out, a, b, parts, accept, stream), progress,
               out.shape[1], first)
     return out
 

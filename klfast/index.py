@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _engine, consumers, divergences, plan
 from .arguments import (base_factor, checked_axis, checked_k, checked_limit, checked_op, checked_radius, checked_rtol,
-                        dense_out)
+                        dense_out, empty_answer)
 from .distributions import as_distribution, as_pair
 from .encoding import Operand, Reference, check, check_match
 
@@ -53,12 +53,14 @@ class Index:
         left, reference = self._meet(P, threads)
         n, m = left.n, self._operand.n
         single_in = left.single and self._operand.single
+        in_use = out is not None
         out = dense_out(out, (n, m), dtype, np.float32 if single_in else np.float64)
         if left.rows.shares_memory(out) or self._operand.rows.shares_memory(out):
             raise ValueError("out overlaps the memory of P or Q, which the answer would overwrite; give another array")
-        return self._dense(left, reference, P is None, form, out, rtol, threads, progress)
+        return self._dense(left, reference, P is None, form, out, in_use, rtol, threads, progress)
 
-    def _dense(self, left, reference, same, form, out, rtol, threads, progress):
+    def _dense(self, left, reference, same, form, out, in_use, rtol, threads, progress):
+        """`in_use`: the memory of `out` has been written before."""
         n, m = out.shape
         single_out = out.dtype == np.float32
         rtol = checked_rtol(rtol, single_out)
@@ -67,8 +69,8 @@ class Index:
         classes = reference.classes_of(None if same else left)
         single = plan.product_in_single(single_out, rtol)
         pairing, blocks, first = self._pair(form, left, reference, classes, single, False, threads, dense=True)
-        consumers.dense(pairing, out, blocks.rows * threads, blocks.column_parts, first, plan.accept_factor(rtol),
-                        progress)
+        consumers.dense(pairing, out, plan.stream(out.nbytes, in_use), blocks.rows * threads, blocks.column_parts, first,
+                        plan.accept_factor(rtol), progress)
         self.info = _info(pairing, n * m)
         return out
 
@@ -88,8 +90,8 @@ class Index:
             with consumers.progress_bar(left.n * m, progress) as bar:
                 for begin in range(0, left.n, rows):
                     part = left.select(np.arange(begin, min(begin + rows, left.n)))
-                    out = np.empty((part.n, m), dtype)
-                    self._dense(part, reference, False, form, out, rtol, threads, False)
+                    out = empty_answer((part.n, m), dtype)
+                    self._dense(part, reference, False, form, out, False, rtol, threads, False)
                     bar.update(out.size)
                     yield out if reduce_func is None else reduce_func(out, begin)
 

@@ -200,10 +200,12 @@ typedef struct {
     int64_t passed;            /* out: rows of tiles that the coarse screen let through */
     void *out;
     int64_t out_stride;
+    int32_t stream;            /* dense: write past the caches; out and its rows start cache lines */
     uint32_t *doubts;
     void *hit_value, *hit_bound;
     int64_t n_doubts;          /* out */
 } kl_product_args;
+#define KL_LINE_BYTES 64
 
 /* ---- what one ISA provides ---------------------------------------------------------------------- */
 
@@ -324,6 +326,7 @@ typedef struct {
     int64_t row_stride, col_stride; /* bytes */
     int32_t single;                 /* float32 or float64 */
     double accept;                  /* certified if accept * value >= bound */
+    int32_t stream;                 /* write past the caches, which the answer overflows */
 } kl_dense_out;
 
 /* Rows [begin, end), at most row_block of them, against columns [col_begin, col_end). */

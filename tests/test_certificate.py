@@ -19,7 +19,7 @@ def fast_values_and_bounds(P, Q, divergence, single):
     left, reference = index._meet(P, 1)
     pairing, _, _ = index._pair(index.divergence.form, left, reference, (None, None), single, False, 1)
     values = np.empty((left.n, len(index)), np.float32 if single else np.float64)
-    pairing.dense(values, 0, left.n, 1, ACCEPT_ALL)
+    pairing.dense(values, 0, left.n, 1, ACCEPT_ALL, False)
     columns, constants = pairing.right, reference.certificate(single)
     role = _engine.MEAN if columns.role == _engine.NATURAL else _engine.NATURAL
     rows = _engine.Columns(columns.form, left.rows, left.norms, columns.center, role, single, False, False,

@@ -5,6 +5,8 @@ import pytest
 from clouds import NAMES, brute_force, operands, rows
 
 import klfast as kl
+from klfast import plan
+from klfast.arguments import empty_answer
 
 DIVERGENCES = ("kl", "reverse_kl", "cross_entropy")
 # What the direct kernel may be off itself, here and in the reference.
@@ -65,6 +67,25 @@ def test_edges_of_tiles(all_threads, isa, shape, dtype):
     values = kl.pairwise(P, Q, dtype=dtype, n_jobs=2)
     assert values.shape == shape and values.dtype == dtype
     assert_within(values, brute_force(P, Q), {"float32": 1e-4, "float64": 1e-12 + DIRECT}[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [64, 71, 80])
+@pytest.mark.parametrize("offset", [0, 4])
+def test_written_past_the_caches(isa, monkeypatch, rng, dtype, columns, offset):
+    """Into an array in use, aligned to cache lines or not: the same bits as into a new one."""
+    P, Q = rng.dirichlet(np.ones(9), 50), rng.dirichlet(np.ones(9), columns)
+    P[3] = Q[5]
+    expected = kl.pairwise(P, Q, dtype=dtype)
+    monkeypatch.setattr(plan, "STREAM_BYTES", 1)
+    out = empty_answer((50 * columns + offset,), np.dtype(dtype))[offset:].reshape(50, columns)
+    assert kl.pairwise(P, Q, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_answers_start_cache_lines(rng):
+    values = kl.pairwise(rng.dirichlet(np.ones(5), 30), rng.dirichlet(np.ones(5), 3))
+    assert values.ctypes.data % 64 == 0 and values.flags.c_contiguous and values.flags.writeable
 
 
 @pytest.mark.parametrize("K", [1, 2, 5, 63, 64, 65, 255, 256, 257, 520])

@@ -30,7 +30,7 @@ void kl_dense_block(const kl_pairing *p, const kl_dense_out *out, int64_t begin,
         const int64_t cols = col_end - col < p->column_block ? col_end - col : p->column_block;
         int64_t stride = out->row_stride / size;
         char *target = in_place ? out->data + begin * out->row_stride + col * size : NULL;
-        kl_value_tile(p, &w, out->accept, begin, n, col, cols, target, &stride, stats);
+        kl_value_tile(p, &w, out->accept, begin, n, col, cols, target, &stride, in_place && out->stream, stats);
         if (!in_place) deliver(&w, p->single, out, begin, col, n, cols, stride);
     }
 }

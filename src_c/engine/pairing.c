@@ -124,7 +124,7 @@ static void put(void *tile, int64_t at, int32_t single, double value)
 }
 
 void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t begin, int64_t rows, int64_t col,
-                    int64_t cols, void *out, int64_t *stride, kl_stats *stats)
+                    int64_t cols, void *out, int64_t *stride, int stream, kl_stats *stats)
 {
     const kl_divergence *f = p->divergence;
     kl_product_args args = kl_block_args(p, w, rows, col, cols);
@@ -132,8 +132,10 @@ void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t
     args.bend = f->finish == KL_LOG && f->scale < 0 ? -f->scale : 0;
     args.out = out ? out : w->tile;
     args.out_stride = *stride = out ? *stride : p->column_block;
+    const int finish = f->finish != KL_LINEAR || f->factor != 1;
+    args.stream = stream && !finish && ((uintptr_t)args.out | (uintptr_t)(*stride * w->element)) % KL_LINE_BYTES == 0;
     p->kernels->dense[p->single][args.bend != 0 ? KL_PRODUCT_BENT : kl_shape_of(f)](&args, stats);
-    if (f->finish != KL_LINEAR || f->factor != 1)
+    if (finish)
         for (int64_t i = 0; i < rows; i++)
             p->kernels->finish(f, p->single, (char *)args.out + i * *stride * w->element, cols);
     if (p->right_support)

@@ -37,8 +37,9 @@ int kl_unsupported(const kl_pairing *, const kl_workspace *, int64_t row, int64_
 double kl_exact_value(const kl_pairing *, const kl_workspace *, int64_t i, int64_t j, kl_stats *);
 
 /* Finished values of the encoded rows [begin, begin + rows) against columns [col, col + cols): to `out`, or with NULL
- * to the workspace's tile. Returns where they are; *stride elements a row. */
+ * to the workspace's tile. `stream`: past the caches, where nothing reads them again. Returns where they are; *stride
+ * elements a row. */
 void *kl_value_tile(const kl_pairing *, kl_workspace *, double accept, int64_t begin, int64_t rows, int64_t col,
-                    int64_t cols, void *out, int64_t *stride, kl_stats *);
+                    int64_t cols, void *out, int64_t *stride, int stream, kl_stats *);
 
 #endif

@@ -62,7 +62,7 @@ void kl_reduce_block(const kl_pairing *p, int32_t op, int32_t over_rows, double 
         const int64_t cols = col_end - col < p->column_block ? col_end - col : p->column_block;
         const int64_t first = col - col_begin;
         int64_t stride;
-        const double *tile = kl_value_tile(p, &w, accept, begin, end - begin, col, cols, NULL, &stride, stats);
+        const double *tile = kl_value_tile(p, &w, accept, begin, end - begin, col, cols, NULL, &stride, 0, stats);
         for (int64_t i = 0; i < end - begin; i++)
             if (over_rows) take(op, result + first, low + first, tile + i * stride, cols);
             else take_row(op, result + i, low + i, tile + i * stride, cols);

@@ -21,6 +21,9 @@
 #define KL_CONVERT_F64(x) ((vf64)_mm512_cvtepi64_pd((__m512i)(x)))
 #define KL_MIN_F64(a, b) ((vf64)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
 #define KL_MIN_F32(a, b) ((vf32)_mm512_min_ps((__m512)(a), (__m512)(b)))
+#define KL_STREAM_F64(p, x) _mm512_stream_pd(p, (__m512d)(x))
+#define KL_STREAM_F32(p, x) _mm512_stream_ps(p, (__m512)(x))
+#define KL_STREAM_END() _mm_sfence()
 #define KL_LOOKUP_F64(table, i) ((vf64)_mm512_permutexvar_pd((__m512i)(i), _mm512_load_pd(table)))
 #define KL_LOOKUP_F32(table, i) \
     ((vf32)_mm512_permutexvar_ps((__m512i)(i), _mm512_broadcast_f32x8(_mm256_load_ps(table))))

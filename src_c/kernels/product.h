@@ -1,5 +1,5 @@
 /* The packed matrix product with its epilogue in registers. Included once per precision, with
- * KL_T (element), KL_V (vector), KL_W (lanes), KL_MR (rows of a register tile), KL_FMA, KL_MIN, KL_BITS,
+ * KL_T (element), KL_V (vector), KL_W (lanes), KL_MR (rows of a register tile), KL_FMA, KL_MIN, KL_BITS, KL_STREAM,
  * KL_EPSILON, KL_COARSE (whether the
  * screen may look at bytes first), KL_NAME(x), and what elementwise.h asks of the number format.
  *
@@ -32,18 +32,28 @@ KL_INLINE void KL_NAME(kl_chain)(const KL_T *left, const KL_T *right, int64_t le
     }
 }
 
-KL_INLINE void KL_NAME(kl_tile_product)(const KL_T *left, const KL_T *right, int64_t K,
-                                        KL_NAME(kl_tile) *total)
+/* The blocks after the first: not inlined, for their sake the compiler would keep every tile in memory. */
+static __attribute__((noinline)) void KL_NAME(kl_further_chains)(const KL_T *left, const KL_T *right, int64_t K,
+                                                                 KL_NAME(kl_tile) *total)
 {
-    KL_NAME(kl_chain)(left, right, K < KL_CHAIN ? K : KL_CHAIN, total);
     for (int64_t k = KL_CHAIN; k < K; k += KL_CHAIN) {
         KL_NAME(kl_tile) part;
-        int64_t length = K - k < KL_CHAIN ? K - k : KL_CHAIN;
-        KL_NAME(kl_chain)(left + k * KL_MR, right + k * KL_NR, length, &part);
+        KL_NAME(kl_chain)(left + k * KL_MR, right + k * KL_NR, K - k < KL_CHAIN ? K - k : KL_CHAIN, &part);
         KL_UNROLL for (int i = 0; i < KL_MR; i++) {
             total->v[i][0] += part.v[i][0];
             total->v[i][1] += part.v[i][1];
         }
+    }
+}
+
+KL_INLINE void KL_NAME(kl_tile_product)(const KL_T *left, const KL_T *right, int64_t K,
+                                        KL_NAME(kl_tile) *total)
+{
+    KL_NAME(kl_chain)(left, right, K < KL_CHAIN ? K : KL_CHAIN, total);
+    if (K > KL_CHAIN) {
+        KL_NAME(kl_tile) in_memory = *total;
+        KL_NAME(kl_further_chains)(left, right, K, &in_memory);
+        *total = in_memory;
     }
 }
 
@@ -129,13 +139,16 @@ KL_INLINE KL_V KL_NAME(kl_least_bent)(const kl_product_args *args, const KL_NAME
     return least;
 }
 
-static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(const kl_product_args *args,
-    const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, int64_t rows, int64_t cols, int64_t n)
+/* The uncertain entries of a tile, which is computed again: it never has to leave the registers for them. */
+static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(int shape, const kl_product_args *args, int64_t r,
+                                                                 int64_t c, int64_t rows, int64_t cols, int64_t n)
 {
     const KL_V accept = KL_NAME(kl_set)((KL_T)args->accept);
+    KL_NAME(kl_tile) tile;
+    KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
     for (int i = 0; i < rows; i++)
         for (int h = 0; h < 2; h++) {
-            KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
+            KL_V value = KL_NAME(kl_values)(args, &tile, r, c, i, h);
             KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
             if (args->bend != 0) value = KL_NAME(kl_bent)(args, value);
             uint32_t doubt = KL_BITS(~(value * accept >= bound));
@@ -147,9 +160,30 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(const kl_produc
     return n;
 }
 
-/* Values to memory, uncertain entries to the list. */
-KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *args, kl_stats *stats)
+typedef struct { KL_V least[2], sum[2]; } KL_NAME(kl_seen); /* a minimum forgets NaN, a sum keeps it */
+
+/* The values of a tile to memory; `stream`, a constant: past the caches. */
+KL_INLINE KL_NAME(kl_seen) KL_NAME(kl_write)(int stream, const kl_product_args *args, const KL_NAME(kl_tile) *tile,
+                                             int64_t r, int64_t c, KL_T *out, int64_t stride)
 {
+    const KL_V far = KL_NAME(kl_set)((KL_T)INFINITY);
+    KL_NAME(kl_seen) seen = {{far, far}, {{0}, {0}}};
+    KL_UNROLL for (int i = 0; i < KL_MR; i++)
+        KL_UNROLL for (int h = 0; h < 2; h++) {
+            KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
+            KL_T *at = out + i * stride + h * KL_W;
+            if (stream) KL_STREAM(at, value);
+            else KL_NAME(kl_store)(at, value);
+            seen.least[h] = KL_MIN(value, seen.least[h]);
+            seen.sum[h] += value;
+        }
+    return seen;
+}
+
+/* Values to memory, uncertain entries to the list. */
+KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *whole_block, kl_stats *stats)
+{
+    const kl_product_args own = *whole_block, *args = &own; /* stores to the answer cannot change this one */
     const KL_T accept = (KL_T)args->accept;
     int64_t n_doubts = 0;
     stats->isa_ran |= KL_ISA_BIT;
@@ -160,29 +194,24 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *args, kl_stats *sta
             const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
             const KL_NAME(kl_panel) row = KL_NAME(kl_panel_of)(args->row_norm, args->row_slack, r, KL_MR);
             const int whole = rows == KL_MR && cols == KL_NR;
-            KL_NAME(kl_tile) tile;
             KL_T edge[KL_MR][KL_NR], *out = (KL_T *)args->out + r * args->out_stride + c;
-            KL_T *target = whole ? out : edge[0];
-            const int64_t stride = whole ? args->out_stride : KL_NR;
-            KL_V least = KL_NAME(kl_set)((KL_T)INFINITY), sum = {0}; /* a minimum forgets NaN, a sum keeps it */
+            KL_NAME(kl_tile) tile;
+            KL_NAME(kl_seen) seen;
             KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
-            KL_UNROLL for (int i = 0; i < KL_MR; i++)
-                KL_UNROLL for (int h = 0; h < 2; h++) {
-                    KL_V value = KL_NAME(kl_values)(args, &tile, r, c, i, h);
-                    KL_NAME(kl_store)(target + i * stride + h * KL_W, value);
-                    least = KL_MIN(value, least);
-                    sum += value;
-                }
+            if (whole && args->stream) seen = KL_NAME(kl_write)(1, args, &tile, r, c, out, args->out_stride);
+            else
+                seen = KL_NAME(kl_write)(0, args, &tile, r, c, whole ? out : edge[0], whole ? args->out_stride : KL_NR);
+            for (int i = 0; i < rows && !whole; i++)
+                memcpy(out + i * args->out_stride, edge[i], (size_t)cols * sizeof(KL_T));
+            KL_V least = KL_MIN(seen.least[0], seen.least[1]), sum = seen.sum[0] + seen.sum[1];
             if (shape == KL_PRODUCT_BENT) least = KL_NAME(kl_least_bent)(args, &tile, r, c);
-            if (!whole)
-                for (int i = 0; i < rows; i++)
-                    memcpy(out + i * args->out_stride, edge[i], (size_t)cols * sizeof(KL_T));
             const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
             if (__builtin_expect(KL_BITS(~(least * accept >= bound) | (sum != sum)) != 0, 0))
-                n_doubts = KL_NAME(kl_find_doubts)(args, &tile, r, c, rows, cols, n_doubts);
+                n_doubts = KL_NAME(kl_find_doubts)(shape, args, r, c, rows, cols, n_doubts);
         }
     }
-    args->n_doubts = n_doubts;
+    if (args->stream) KL_STREAM_END();
+    whole_block->n_doubts = n_doubts;
 }
 
 static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_args *args,
@@ -306,6 +335,7 @@ KL_SHAPE(KL_SUM_FAMILY, family)
 #undef KL_SHAPE
 #undef KL_COARSE
 #undef KL_MIN
+#undef KL_STREAM
 #undef KL_EPSILON
 #undef KL_U
 #undef KL_CELL_SHIFT

@@ -5,7 +5,8 @@
  * (the second operand if either is NaN), KL_LOCKSTEP (vectors that a sum over bins takes side by side: 4 where there
  * are 32 registers, else 2). May be missing: KL_CONVERT_F64 (int64 to double), KL_IF_LESS_F64 (x < y ? a : b),
  * KL_IF_ZERO_F64 (an integer x, x ? b : a), KL_LOOKUP_F64 and KL_LOOKUP_F32 (entries of an aligned table of 8, by the
- * low 3 bits of integers), KL_DOT_BYTES and KL_LOW_BYTES (coarse.h, bytes.h).
+ * low 3 bits of integers), KL_STREAM_F64 and KL_STREAM_F32 (store to an aligned address,
+ * past the caches) with KL_STREAM_END (before another thread may read those), KL_DOT_BYTES and KL_LOW_BYTES (coarse.h, bytes.h).
  *
  * Lanes. Sums over the bins of one row always run in KL_LANES interleaved partial sums, whatever the
  * width of the machine's vectors: a group of KL_NV vectors holds them. So every ISA adds the same
@@ -47,6 +48,11 @@ KL_INLINE void kl_store_f32(float *p, vf32 v) { *(vf32_unaligned *)p = v; }
 KL_INLINE vf64 kl_set_f64(double x) { return x - (vf64){0}; }
 KL_INLINE vf32 kl_set_f32(float x) { return x - (vf32){0}; }
 KL_INLINE vf64 kl_select(vi64 mask, vf64 yes, vf64 no) { return KL_SELECT_F64(mask, yes, no); }
+#ifndef KL_STREAM_F64
+#define KL_STREAM_F64(p, x) kl_store_f64(p, x)
+#define KL_STREAM_F32(p, x) kl_store_f32(p, x)
+#define KL_STREAM_END() ((void)0)
+#endif
 #ifndef KL_IF_LESS_F64
 #define KL_IF_LESS_F64(x, y, a, b) KL_SELECT_F64((x) < (y), a, b)
 #endif

@@ -345,6 +345,28 @@ static void check_screen(const kl_kernels *k, problem *p, uint8_t *listed)
     CHECK(numbers, "%s: screen values and bounds, single %d", k->name, p->single);
 }
 
+/* Written past the caches: the same bits, and nothing beside them. */
+static void check_stream(const kl_kernels *k, problem *p, int64_t n_doubts, region output)
+{
+    static double plain[64 * 128];
+    const int64_t n = p->a.rows, m = p->a.cols, element = p->single ? 4 : 8, line = KL_LINE_BYTES / element;
+    const int64_t from = p->a.out_stride, stride = (m + line) / line * line, size = (n - 1) * stride + m;
+    kl_stats stats = {0};
+    memcpy(plain, p->a.out, (size_t)(((n - 1) * from + m) * element));
+    p->a.out = place(output, (size_t)(size * element), AT_START);
+    p->a.out_stride = stride;
+    p->a.stream = 1;
+    for (int64_t t = 0; t < size; t++) set(p->a.out, t, p->single, -77);
+    k->dense[p->single][p->shape](&p->a, &stats);
+    int same = p->a.n_doubts == n_doubts, between = 1;
+    for (int64_t i = 0; i < n; i++) {
+        same &= !memcmp((char *)p->a.out + i * stride * element, (char *)plain + i * from * element, (size_t)(m * element));
+        for (int64_t j = m; j < stride && i < n - 1; j++) between &= get(p->a.out, i * stride + j, p->single) == -77;
+    }
+    CHECK(same && between, "%s: streamed values, shape %d, single %d, %ld x %ld x %ld", k->name, p->shape, p->single,
+          (long)n, (long)m, (long)p->a.K);
+}
+
 static void test_shape(const kl_kernels *k, kl_shape shape, int single, region *r, region output)
 {
     static uint8_t listed[64 * 128];
@@ -359,7 +381,9 @@ static void test_shape(const kl_kernels *k, kl_shape shape, int single, region *
         for (int kind = 0; kind < (K < 60 ? (shape == KL_PRODUCT ? 4 : 2) : 1); kind++) {
             problem p = make_product(k, shape, single, n, m, K, s, r, kind);
             check_dense(k, &p, s, output, listed);
+            const int64_t n_doubts = p.a.n_doubts;
             check_screen(k, &p, listed);
+            check_stream(k, &p, n_doubts, output);
         }
     }
 }
