@@ -17,9 +17,10 @@ from .cases import Case, Inputs
 
 # After a call, idle threads of OpenBLAS and OpenMP spin for some 30 ms and would slow the next one down.
 PAUSE = 0.1
-# A short call is timed at its second run in a row: after another library's threads have run, the system may leave both
-# threads of the next one on one core for some 10 ms, until it balances them.
-SHORT = 0.2
+# A call of no more seconds is timed at its second run in a row, for two reasons: after another library's threads have
+# run, the system may leave both threads of the next one on one core for some 10 ms, until it balances them; and a virtual
+# machine hands memory that lay free for a while back to its host: 2 GB of answer then took 2.6 s instead of 0.3.
+SHORT = 3.0
 SECONDS_A_CASE = 15
 KLFAST = "klfast"
 

@@ -30,7 +30,7 @@ LIBRARIES = ("numpy", "scipy", "faiss-cpu", "simsimd", "numkong", "torch")
 
 NOTES = """\
 Behind each peer: its median time, and in brackets the median over the rounds of klfast's time divided by the peer's;
-below 1, klfast is faster. All ran in this one process, in turn, after a warm-up (calls of less than 0.2 s: right after
+below 1, klfast is faster. All ran in this one process, in turn, after a warm-up (calls of less than 3 s: right after
 an untimed one), with the same number of threads ({threads}); NumPy's and SciPy's elementwise functions have only one,
 and SciPy's cdist and NumKong get their rows from as many Python threads. klfast is timed from the arrays to the answer: checks, encoding and allocation of the answer
 included. FAISS is timed for the search alone, on float32 operands made before: log Q for KL, square roots for
