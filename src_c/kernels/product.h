@@ -130,25 +130,15 @@ KL_INLINE KL_V KL_NAME(kl_bent)(const kl_product_args *args, KL_V value)
     return value - KL_NAME(kl_set)((KL_T)args->bend) * value * value;
 }
 
-KL_INLINE KL_V KL_NAME(kl_least_bent)(const kl_product_args *args, const KL_NAME(kl_tile) *tile, int64_t r, int64_t c)
-{
-    KL_V least = KL_NAME(kl_set)((KL_T)INFINITY);
-    KL_UNROLL for (int i = 0; i < KL_MR; i++)
-        KL_UNROLL for (int h = 0; h < 2; h++)
-            least = KL_MIN(KL_NAME(kl_bent)(args, KL_NAME(kl_values)(args, tile, r, c, i, h)), least);
-    return least;
-}
-
-/* The uncertain entries of a tile, which is computed again: it never has to leave the registers for them. */
-static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(int shape, const kl_product_args *args, int64_t r,
-                                                                 int64_t c, int64_t rows, int64_t cols, int64_t n)
+/* The uncertain ones among the values of a tile as written. (From the tile itself the compiler would keep every tile in
+ * memory, as many stores as the values are.) */
+static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(const kl_product_args *args, const KL_T *values,
+    int64_t stride, int64_t r, int64_t c, int64_t rows, int64_t cols, int64_t n)
 {
     const KL_V accept = KL_NAME(kl_set)((KL_T)args->accept);
-    KL_NAME(kl_tile) tile;
-    KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
     for (int i = 0; i < rows; i++)
         for (int h = 0; h < 2; h++) {
-            KL_V value = KL_NAME(kl_values)(args, &tile, r, c, i, h);
+            KL_V value = KL_NAME(kl_load)(values + i * stride + h * KL_W);
             KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
             if (args->bend != 0) value = KL_NAME(kl_bent)(args, value);
             uint32_t doubt = KL_BITS(~(value * accept >= bound));
@@ -162,9 +152,9 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(int shape, cons
 
 typedef struct { KL_V least[2], sum[2]; } KL_NAME(kl_seen); /* a minimum forgets NaN, a sum keeps it */
 
-/* The values of a tile to memory; `stream`, a constant: past the caches. */
-KL_INLINE KL_NAME(kl_seen) KL_NAME(kl_write)(int stream, const kl_product_args *args, const KL_NAME(kl_tile) *tile,
-                                             int64_t r, int64_t c, KL_T *out, int64_t stride)
+/* The values of a tile to memory. Constants: `bent`, to compare them bent; `stream`, past the caches. */
+KL_INLINE KL_NAME(kl_seen) KL_NAME(kl_write)(int bent, int stream, const kl_product_args *args,
+    const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, KL_T *out, int64_t stride)
 {
     const KL_V far = KL_NAME(kl_set)((KL_T)INFINITY);
     KL_NAME(kl_seen) seen = {{far, far}, {{0}, {0}}};
@@ -174,7 +164,7 @@ KL_INLINE KL_NAME(kl_seen) KL_NAME(kl_write)(int stream, const kl_product_args *
             KL_T *at = out + i * stride + h * KL_W;
             if (stream) KL_STREAM(at, value);
             else KL_NAME(kl_store)(at, value);
-            seen.least[h] = KL_MIN(value, seen.least[h]);
+            seen.least[h] = KL_MIN(bent ? KL_NAME(kl_bent)(args, value) : value, seen.least[h]);
             seen.sum[h] += value;
         }
     return seen;
@@ -195,19 +185,20 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *whole_block, kl_sta
             const KL_NAME(kl_panel) row = KL_NAME(kl_panel_of)(args->row_norm, args->row_slack, r, KL_MR);
             const int whole = rows == KL_MR && cols == KL_NR;
             KL_T edge[KL_MR][KL_NR], *out = (KL_T *)args->out + r * args->out_stride + c;
+            KL_T *target = whole ? out : edge[0];
+            const int64_t stride = whole ? args->out_stride : KL_NR;
+            const int bent = shape == KL_PRODUCT_BENT;
             KL_NAME(kl_tile) tile;
             KL_NAME(kl_seen) seen;
             KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
-            if (whole && args->stream) seen = KL_NAME(kl_write)(1, args, &tile, r, c, out, args->out_stride);
-            else
-                seen = KL_NAME(kl_write)(0, args, &tile, r, c, whole ? out : edge[0], whole ? args->out_stride : KL_NR);
+            if (whole && args->stream) seen = KL_NAME(kl_write)(bent, 1, args, &tile, r, c, target, stride);
+            else seen = KL_NAME(kl_write)(bent, 0, args, &tile, r, c, target, stride);
             for (int i = 0; i < rows && !whole; i++)
                 memcpy(out + i * args->out_stride, edge[i], (size_t)cols * sizeof(KL_T));
-            KL_V least = KL_MIN(seen.least[0], seen.least[1]), sum = seen.sum[0] + seen.sum[1];
-            if (shape == KL_PRODUCT_BENT) least = KL_NAME(kl_least_bent)(args, &tile, r, c);
+            const KL_V least = KL_MIN(seen.least[0], seen.least[1]), sum = seen.sum[0] + seen.sum[1];
             const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
             if (__builtin_expect(KL_BITS(~(least * accept >= bound) | (sum != sum)) != 0, 0))
-                n_doubts = KL_NAME(kl_find_doubts)(shape, args, r, c, rows, cols, n_doubts);
+                n_doubts = KL_NAME(kl_find_doubts)(args, target, stride, r, c, rows, cols, n_doubts);
         }
     }
     if (args->stream) KL_STREAM_END();
