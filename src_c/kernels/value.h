@@ -137,6 +137,20 @@ static double kl_value(const kl_divergence *f, int32_t domain, const double *p, 
     return kl_general_value(f, domain, p, np, q, nq, K);
 }
 
+static void kl_finish_logs(const kl_divergence *f, double *values, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += KL_W64) {
+        double rest[KL_W64] = {0}, *x = n - i < KL_W64 ? rest : values + i;
+        if (x == rest) memcpy(rest, values + i, (size_t)(n - i) * sizeof *rest);
+        vf64 sum = kl_load_f64(x), y = sum * f->scale;
+        vf64 value = kl_log_value(kl_log_reduce(1.0 + y, kl_set_f64(1), y)) * f->factor;
+        kl_store_f64(x, kl_select(sum == INFINITY, sum, value));
+        if (x == rest) memcpy(values + i, rest, (size_t)(n - i) * sizeof *rest);
+    }
+}
+
+#define KL_FINISHED 64 /* float32 sums finished together, in double */
+
 /* Sums of terms to values, in place. Entries that are in doubt may hold anything, and are written again later. */
 static void kl_finish_values(const kl_divergence *f, int32_t single, void *values, int64_t n)
 {
@@ -153,16 +167,12 @@ static void kl_finish_values(const kl_divergence *f, int32_t single, void *value
         for (int64_t i = 0; i < n && !single; i++) x64[i] = sqrt(x64[i] * factor);
         return;
     }
-    for (int64_t i = 0; i < n; i += KL_W64) {
-        const int64_t here = n - i < KL_W64 ? n - i : KL_W64;
-        double x[KL_W64] = {0};
-        for (int64_t j = 0; j < here; j++) x[j] = single ? (double)x32[i + j] : x64[i + j];
-        vf64 sum = kl_load_f64(x), y = sum * f->scale;
-        vf64 value = kl_log_value(kl_log_reduce(1.0 + y, kl_set_f64(1), y)) * factor;
-        kl_store_f64(x, kl_select(sum == INFINITY, sum, value));
-        for (int64_t j = 0; j < here; j++) {
-            if (single) x32[i + j] = (float)x[j];
-            else x64[i + j] = x[j];
-        }
+    if (!single) kl_finish_logs(f, x64, n);
+    for (int64_t i = 0; i < n && single; i += KL_FINISHED) {
+        const int64_t here = n - i < KL_FINISHED ? n - i : KL_FINISHED;
+        double wide[KL_FINISHED];
+        for (int64_t j = 0; j < here; j++) wide[j] = x32[i + j];
+        kl_finish_logs(f, wide, here);
+        for (int64_t j = 0; j < here; j++) x32[i + j] = (float)wide[j];
     }
 }
