@@ -64,6 +64,10 @@ typedef struct {
  * kl_softmax_base_of(max), about the same). */
 typedef struct { double a, b; } kl_norm;
 
+/* A pair of rows of one domain, contiguous, with their norms. */
+typedef struct { const double *p, *q; kl_norm np, nq; } kl_row_pair;
+#define KL_TOGETHER 8
+
 /* Why a row was refused (0: it was not). Row by row, KL_ROW_OF_Q is added for a row of the second matrix. */
 typedef enum {
     KL_ROW_OK, KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE, KL_ROW_EMPTY, KL_ROW_SUM,
@@ -165,6 +169,7 @@ typedef struct {
     const double *extra;   /* added to the offsets (cross-entropy: the entropies), or NULL */
     int64_t begin, end;
     int32_t role, single, width;
+    int32_t up_to_shift;   /* offsets may lack a number common to all values of their row: for comparisons along it */
     double norm_factor;    /* multiplies every norm: one side carries the error constant   */
     double slack_factor;   /* multiplies every slack                                       */
     double slack_floor;    /* added to every slack                                         */
@@ -228,6 +233,8 @@ typedef struct {
     /* D(p || q), finished but without entropy, of rows already read with their norms. */
     double (*value)(const kl_divergence *, int32_t domain, const double *p, kl_norm, const double *q, kl_norm,
                     int64_t K);
+    /* The same of n <= KL_TOGETHER pairs, to the same bits: beside each other they take half of the time. */
+    void (*values)(const kl_divergence *, int32_t domain, const kl_row_pair *, int64_t n, int64_t K, double *out);
     /* The row as contiguous doubles: the matrix itself where it is that, else `scratch`. */
     const double *(*read)(const kl_rows *, int64_t i, double *scratch);
     void (*encode)(const kl_encode_args *, kl_stats *);

@@ -27,14 +27,21 @@ static kl_feature_row kl_encode_row(const kl_encode_args *args, int64_t r, doubl
         return (kl_feature_row){INFINITY, 0, 0};
     }
     const double *row = kl_read(rows, i, row_scratch);
+    const int shifted = args->up_to_shift && args->divergence->kind == KL_KL && args->role == KL_MEAN
+                     && rows->domain != KL_LOGITS && !rows->family;
     kl_feature_row f;
     if (rows->family)
         f = kl_family_features(args->divergence, rows->family, args->role, row, args->center, K, features,
                                family_scratch);
+    else if (shifted) {
+        f = kl_shifted_features(rows->domain, row, args->norms[i], args->center, K, features);
+        /* The values that decide are rounded, to 4e-15 of a + b + |x||y| and of the entropy, and a <= |x|^2. */
+        f.spread += (f.norm2 + (args->extra ? args->extra[i] : 0)) * (0x1p-47 / args->slack_factor);
+    }
     else if (args->divergence->kind == KL_KL)
         f = kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features);
     else f = kl_other_features(args->divergence, args->role, rows->domain, row, args->norms[i], args->center, K, features);
-    if (args->extra) {
+    if (args->extra && !shifted) {
         f.offset += args->extra[i];
         f.spread += args->extra[i];
     }

@@ -215,7 +215,7 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_
 KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *stats)
 {
     const KL_T *threshold = args->threshold;
-    const KL_T wider = (KL_T)(1 + 16 * KL_EPSILON + 2 * args->relative);
+    const KL_T room = (KL_T)(16 * KL_EPSILON + 2 * args->relative);
     int64_t n = 0;
     stats->isa_ran |= KL_ISA_BIT;
     args->passed = 0;
@@ -248,13 +248,13 @@ KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *st
             }
 #endif
             const KL_NAME(kl_panel) row = KL_NAME(kl_panel_of)(args->row_norm, args->row_slack, r, KL_MR);
-            const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
+            const KL_T bound = ((row.slack + col.slack) + row.norm * col.norm) * (1 + room);
             KL_NAME(kl_tile) tile;
             KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
             KL_V least = KL_NAME(kl_set)((KL_T)INFINITY);
             KL_UNROLL for (int i = 0; i < KL_MR; i++) {
                 /* A little above threshold + bound, for the roundings of both sides. */
-                const KL_T limit = (threshold[r + i] + bound) * wider;
+                const KL_T most = threshold[r + i], limit = most + room * (KL_T)fabs(most) + bound;
                 KL_UNROLL for (int h = 0; h < 2; h++)
                     least = KL_MIN(KL_NAME(kl_values)(args, &tile, r, c, i, h) - KL_NAME(kl_set)(limit), least);
             }
