@@ -185,7 +185,8 @@ typedef struct {
  * (contiguous columns, `out_stride` elements between rows) and uncertain entries to `doubts`
  * (row << 16 | column within the block). Screen: entries whose lower end is not above the row's
  * threshold go to `doubts`, their values and bounds to `hit_value`, `hit_bound`. Ends: out[t] of a row, t below the
- * panel's width, is the least value + bound of the columns t, t + width, ... The capacity of the lists is
+ * panel's width, is the least value + bound of the columns t, t + width, ..., or with `one` out[0] that of all; `kept`,
+ * if not NULL, gets the values (rows and columns padded), which hits then screens as screen would. The capacity of the lists is
  * of the whole block, which has at most 65,536 rows and columns. */
 typedef struct {
     const void *left, *right;
@@ -202,6 +203,9 @@ typedef struct {
     const void *threshold;     /* screen: one a row (padded) */
     kl_bytes left_bytes, right_bytes; /* screen: of both, or of neither, sides; then the numbers of a row have room for
                                   kl_kernels.coarse of them beyond the last panel */
+    void *kept;
+    int64_t kept_stride;
+    int32_t one;
     int64_t passed;            /* out: rows of tiles that the coarse screen let through */
     void *out;
     int64_t out_stride;
@@ -242,6 +246,7 @@ typedef struct {
     void (*dense[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*ends[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
+    void (*hits[2])(kl_product_args *, kl_stats *); /* by [single] */
     /* out[l]: the sum of a family's terms over d coordinates for row l < lanes of each side, with `both` also the
      * other way round; NaN: left to its direct form. KL_TERM_LANES rows packed as panels are, or a single one. */
     void (*term_rows)(int32_t term, int32_t both, const double *p, const double *q, int64_t d, int64_t lanes,

@@ -114,14 +114,15 @@ static double make_room(const kl_pairing *p, const kl_workspace *w, candidates *
     return threshold;
 }
 
+/* To a float32 not below: that costs no branch, of which half would be mistaken. */
 static void lower_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double threshold)
 {
     if (!p->single) {
         ((double *)w->threshold)[row] = threshold < DBL_MAX ? threshold : DBL_MAX;
         return;
     }
-    float f = threshold < FLT_MAX ? (float)threshold : FLT_MAX;
-    ((float *)w->threshold)[row] = (double)f < threshold ? nextafterf(f, FLT_MAX) : f;
+    const double above = threshold + fabs(threshold) * 0x1p-23 + FLT_MIN;
+    ((float *)w->threshold)[row] = threshold == -INFINITY ? -INFINITY : above < FLT_MAX ? (float)above : FLT_MAX;
 }
 
 static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_product_args *args,
@@ -157,26 +158,76 @@ static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, 
 }
 
 /* Thresholds from the first columns: of the least upper ends of many disjoint sets of columns, the k-th smallest has k
- * entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. */
+ * entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. `kept`: room
+ * for the values, column_block a row, or NULL. */
 static int first_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t n, int64_t col,
-                            int64_t cols, kl_stats *stats)
+                            int64_t cols, void *kept, kl_stats *stats)
 {
     const int64_t wanted = top->k + top->skip_self, width = w->panel_cols, sets = (2 * wanted + width - 1) / width;
-    const int64_t part = (cols + width - 1) / width / sets * width, ends = sets * width;
+    const int64_t part = (cols + width - 1) / width / sets * width, ends = wanted == 1 ? 1 : sets * width;
     if (p->right_support || part == 0 || ends > SELECTION || ends > p->column_block) return 0;
     for (int64_t s = 0; s < sets; s++) {
-        kl_product_args args = kl_block_args(p, w, n, col + s * part, cols - s * part < part ? cols - s * part : part);
-        args.out = (char *)w->hit_value + s * width * w->element; /* free until the first screen */
+        kl_product_args args = kl_block_args(p, w, n, col + s * part, s < sets - 1 ? part : cols - s * part);
+        args.out = (char *)w->hit_bound + s * width * w->element; /* free until there are hits */
         args.out_stride = ends;
+        args.one = wanted == 1;
+        args.kept = kept ? (char *)kept + s * part * w->element : NULL;
+        args.kept_stride = p->column_block;
         p->kernels->ends[p->single][kl_shape_of(p->divergence)](&args, stats);
     }
     for (int64_t i = 0; i < n; i++) {
         for (int64_t t = 0; t < ends; t++)
-            w->selection[t] = p->single ? ((float *)w->hit_value)[i * ends + t] : ((double *)w->hit_value)[i * ends + t];
+            w->selection[t] = p->single ? ((float *)w->hit_bound)[i * ends + t] : ((double *)w->hit_bound)[i * ends + t];
         const double end = kth_smallest(w->selection, ends, wanted);
         lower_threshold(p, w, i, end + fabs(end) * 0x1p-20); /* up by the rounding of value + bound */
     }
     return 1;
+}
+
+/* Few columns, all at once: their values are kept until the thresholds, from all of them, are known. Returns whether it
+ * could. */
+static int screen_few(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n, int64_t col,
+                      int64_t cols, kl_stats *stats)
+{
+    if (cols > p->column_block || !first_thresholds(p, top, w, n, col, cols, w->hit_value, stats)) return 0;
+    kl_product_args args = kl_block_args(p, w, n, col, cols);
+    args.kept = w->hit_value;
+    args.kept_stride = p->column_block;
+    p->kernels->hits[p->single](&args, stats);
+    collect(p, top, w, &args, begin, col, stats);
+    return 1;
+}
+
+/* Many columns: thresholds from a sample, then step by step. */
+static void screen_many(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n,
+                        int64_t col_begin, int64_t col_end, kl_stats *stats)
+{
+    /* Among themselves, rows start with their own neighbourhood, where data that came in some order have their nearest;
+     * then around the end. */
+    const int64_t block = p->column_block, home = begin / FIRST_COLUMNS * FIRST_COLUMNS;
+    const int64_t first = top->same && home > col_begin && home < col_end ? home : col_begin;
+    const int64_t all = col_end - col_begin, sample = all < FEW_COLUMNS ? SAMPLE_OF_FEW : SAMPLE;
+    const int64_t seen = col_end - first < sample ? col_end - first : sample;
+    int64_t known = first_thresholds(p, top, w, n, first, seen, NULL, stats) ? seen : 0, cols, pause = 0;
+    for (int64_t done = 0; done < all; done += cols) {
+        /* Thresholds only move between steps: not many more columns at a time than they have seen. */
+        const int64_t fresh = done > known ? done : known, half = fresh / 2 / FIRST_COLUMNS * FIRST_COLUMNS;
+        const int64_t step = half >= block ? block : half > FIRST_COLUMNS ? half : FIRST_COLUMNS;
+        const int64_t ahead = first + done, around = ahead - all;
+        const int64_t col = ahead < col_end ? ahead : around, stop = ahead < col_end ? col_end : first;
+        const int growing = step < block;
+        cols = stop - col < step ? stop - col : step;
+        kl_product_args args = kl_block_args(p, w, n, col, cols);
+        if (pause || !fresh) args.right_bytes.bytes = NULL;
+        p->kernels->screen[p->single][kl_shape_of(p->divergence)](&args, stats);
+        if (args.right_bytes.bytes && !growing && !coarse_pays(&args, w)) pause = COARSE_PAUSE;
+        else if (pause) pause--;
+        collect(p, top, w, &args, begin, col, stats);
+        for (int64_t i = 0; i < n && growing; i++) {
+            candidates *c = list_of(w, top->capacity, i);
+            if (c->count > top->k) lower_threshold(p, w, i, thin(w, c, top->k));
+        }
+    }
 }
 
 /* All lists' exact values, those of different rows together. */
@@ -217,32 +268,8 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
         list_of(&w, top->capacity, i)->count = 0;
     }
     for (int64_t i = n; i % w.panel_rows; i++) lower_threshold(p, &w, i, -INFINITY);
-    /* Among themselves, rows start with their own neighbourhood, where data that came in some order have their nearest;
-     * then around the end. */
-    const int64_t block = p->column_block, home = begin / FIRST_COLUMNS * FIRST_COLUMNS;
-    const int64_t first = top->same && home > col_begin && home < col_end ? home : col_begin;
-    const int64_t all = col_end - col_begin, sample = all < FEW_COLUMNS ? SAMPLE_OF_FEW : SAMPLE;
-    const int64_t seen = col_end - first < sample ? col_end - first : sample;
-    int64_t known = first_thresholds(p, top, &w, n, first, seen, stats) ? seen : 0, cols, pause = 0;
-    for (int64_t done = 0; done < all; done += cols) {
-        /* Thresholds only move between steps: not many more columns at a time than they have seen. */
-        const int64_t fresh = done > known ? done : known, half = fresh / 2 / FIRST_COLUMNS * FIRST_COLUMNS;
-        const int64_t step = half >= block ? block : half > FIRST_COLUMNS ? half : FIRST_COLUMNS;
-        const int64_t ahead = first + done, around = ahead - all;
-        const int64_t col = ahead < col_end ? ahead : around, stop = ahead < col_end ? col_end : first;
-        const int growing = step < block;
-        cols = stop - col < step ? stop - col : step;
-        kl_product_args args = kl_block_args(p, &w, n, col, cols);
-        if (pause || !fresh) args.right_bytes.bytes = NULL;
-        p->kernels->screen[p->single][kl_shape_of(p->divergence)](&args, stats);
-        if (args.right_bytes.bytes && !growing && !coarse_pays(&args, &w)) pause = COARSE_PAUSE;
-        else if (pause) pause--;
-        collect(p, top, &w, &args, begin, col, stats);
-        for (int64_t i = 0; i < n && growing; i++) {
-            candidates *c = list_of(&w, top->capacity, i);
-            if (c->count > k) lower_threshold(p, &w, i, thin(&w, c, k));
-        }
-    }
+    if (!screen_few(p, top, &w, begin, n, col_begin, col_end - col_begin, stats))
+        screen_many(p, top, &w, begin, n, col_begin, col_end, stats);
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
         if (c->count > k) thin(&w, c, k);
