@@ -64,6 +64,10 @@ typedef struct {
  * kl_softmax_base_of(max), about the same). */
 typedef struct { double a, b; } kl_norm;
 
+/* A pair of rows of one domain, contiguous, with their norms. */
+typedef struct { const double *p, *q; kl_norm np, nq; } kl_row_pair;
+#define KL_TOGETHER 8
+
 /* Why a row was refused (0: it was not). Row by row, KL_ROW_OF_Q is added for a row of the second matrix. */
 typedef enum {
     KL_ROW_OK, KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE, KL_ROW_EMPTY, KL_ROW_SUM,
@@ -165,6 +169,7 @@ typedef struct {
     const double *extra;   /* added to the offsets (cross-entropy: the entropies), or NULL */
     int64_t begin, end;
     int32_t role, single, width;
+    int32_t up_to_shift;   /* offsets may lack a number common to all values of their row: for comparisons along it */
     double norm_factor;    /* multiplies every norm: one side carries the error constant   */
     double slack_factor;   /* multiplies every slack                                       */
     double slack_floor;    /* added to every slack                                         */
@@ -180,7 +185,8 @@ typedef struct {
  * (contiguous columns, `out_stride` elements between rows) and uncertain entries to `doubts`
  * (row << 16 | column within the block). Screen: entries whose lower end is not above the row's
  * threshold go to `doubts`, their values and bounds to `hit_value`, `hit_bound`. Ends: out[t] of a row, t below the
- * panel's width, is the least value + bound of the columns t, t + width, ... The capacity of the lists is
+ * panel's width, is the least value + bound of the columns t, t + width, ..., or with `one` out[0] that of all; `kept`,
+ * if not NULL, gets the values (rows and columns padded), which hits then screens as screen would. The capacity of the lists is
  * of the whole block, which has at most 65,536 rows and columns. */
 typedef struct {
     const void *left, *right;
@@ -197,6 +203,9 @@ typedef struct {
     const void *threshold;     /* screen: one a row (padded) */
     kl_bytes left_bytes, right_bytes; /* screen: of both, or of neither, sides; then the numbers of a row have room for
                                   kl_kernels.coarse of them beyond the last panel */
+    void *kept;
+    int64_t kept_stride;
+    int32_t one;
     int64_t passed;            /* out: rows of tiles that the coarse screen let through */
     void *out;
     int64_t out_stride;
@@ -230,6 +239,8 @@ typedef struct {
     /* D(p || q), finished but without entropy, of rows already read with their norms. */
     double (*value)(const kl_divergence *, int32_t domain, const double *p, kl_norm, const double *q, kl_norm,
                     int64_t K);
+    /* The same of n <= KL_TOGETHER pairs, to the same bits: beside each other they take half of the time. */
+    void (*values)(const kl_divergence *, int32_t domain, const kl_row_pair *, int64_t n, int64_t K, double *out);
     /* The row as contiguous doubles: the matrix itself where it is that, else `scratch`. */
     const double *(*read)(const kl_rows *, int64_t i, double *scratch);
     void (*encode)(const kl_encode_args *, kl_stats *);
@@ -237,6 +248,7 @@ typedef struct {
     void (*dense[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*ends[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
+    void (*hits[2])(kl_product_args *, kl_stats *); /* by [single] */
     /* out[l]: the sum of a family's terms over d coordinates for row l < lanes of each side, with `both` also the
      * other way round; NaN: left to its direct form. KL_TERM_LANES rows packed as panels are, or a single one. */
     void (*term_rows)(int32_t term, int32_t both, const double *p, const double *q, int64_t d, int64_t lanes,

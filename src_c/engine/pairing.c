@@ -3,6 +3,9 @@
 
 #include <stddef.h>
 
+/* Longer rows keep the processor busy one at a time. */
+#define LONG_ROW 256
+
 static void *take(char *memory, int64_t *used, int64_t bytes)
 {
     int64_t at = *used;
@@ -32,7 +35,8 @@ kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *
     }
     w.support = take(m, &used, p->right_support ? rows * words * 8 : 0);
     w.doubts = take(m, &used, area * 4);
-    w.scratch = take(m, &used, kl_scratch_of(p->divergence, p->left) * 8);
+    const int64_t scratch = kl_scratch_of(p->divergence, p->left), pairs = 2 * kl_pairs_together(p) * K;
+    w.scratch = take(m, &used, (scratch > pairs ? scratch : pairs) * 8);
     if (top_capacity) {
         w.threshold = take(m, &used, numbers);
         w.hit_value = take(m, &used, area * w.element);
@@ -55,7 +59,7 @@ void kl_encode_left(const kl_pairing *p, kl_workspace *w, int64_t begin, int64_t
     kl_encode_args args = {
         .divergence = p->divergence, .rows = p->left, .norms = p->left_norms, .center = p->center,
         .extra = p->left_extra, .begin = begin, .end = end, .role = p->left_role, .single = p->single,
-        .width = (int32_t)w->panel_rows, .norm_factor = p->norm_factor,
+        .width = (int32_t)w->panel_rows, .up_to_shift = w->up_to_shift, .norm_factor = p->norm_factor,
         .slack_factor = p->slack_factor, .slack_floor = p->slack_floor, .scratch = w->scratch,
         .features = w->features, .offset = w->offset, .norm = w->norm, .slack = w->slack, .bytes = w->coarse,
         .support = p->right_support ? w->support : NULL,
@@ -97,24 +101,45 @@ int kl_unsupported(const kl_pairing *p, const kl_workspace *w, int64_t row, int6
     return 0;
 }
 
+int64_t kl_pairs_together(const kl_pairing *p)
+{
+    return p->left->n_cols <= LONG_ROW && !p->left->family ? KL_TOGETHER : 1;
+}
+
+void kl_exact_values(const kl_pairing *p, const kl_workspace *w, int64_t n, const int64_t *i, const int64_t *j,
+                     double *out, kl_stats *stats)
+{
+    const int64_t K = p->left->n_cols;
+    kl_row_pair pairs[KL_TOGETHER];
+    int64_t open[KL_TOGETHER], count = 0;
+    for (int64_t t = 0; t < n; t++) {
+        out[t] = p->left_extra ? p->divergence->factor * p->left_extra[i[t]] : 0;
+        if (p->left_class && p->left_class[i[t]] >= 0 && p->left_class[i[t]] == p->right_class[j[t]]) {
+            stats->equal++;
+            continue;
+        }
+        const double *left = p->kernels->read(p->left, i[t], w->scratch + 2 * count * K);
+        const double *right = p->kernels->read(p->right, j[t], w->scratch + (2 * count + 1) * K);
+        const kl_norm l = p->left_norms[i[t]], r = p->right_norms[j[t]];
+        open[count] = t;
+        pairs[count++] = p->left_role == KL_MEAN ? (kl_row_pair){left, right, l, r} : (kl_row_pair){right, left, r, l};
+    }
+    if (count == 0) return;
+    stats->recomputed += (uint64_t)count;
+    double values[KL_TOGETHER];
+    if (p->left->family)
+        for (int64_t t = 0; t < count; t++)
+            values[t] = kl_family_value(p->divergence, p->kernels, p->left->family, pairs[t].p, pairs[t].q, K,
+                                        w->scratch + 2 * K);
+    else p->kernels->values(p->divergence, p->left->domain, pairs, count, K, values);
+    for (int64_t t = 0; t < count; t++) out[open[t]] += values[t];
+}
+
 double kl_exact_value(const kl_pairing *p, const kl_workspace *w, int64_t i, int64_t j, kl_stats *stats)
 {
-    const double extra = p->left_extra ? p->divergence->factor * p->left_extra[i] : 0;
-    if (p->left_class && p->left_class[i] >= 0 && p->left_class[i] == p->right_class[j]) {
-        stats->equal++;
-        return extra;
-    }
-    const int64_t K = p->left->n_cols;
-    const double *left = p->kernels->read(p->left, i, w->scratch);
-    const double *right = p->kernels->read(p->right, j, w->scratch + K);
-    stats->recomputed++;
-    if (p->left->family) {
-        const double *first = p->left_role == KL_MEAN ? left : right, *second = first == left ? right : left;
-        return kl_family_value(p->divergence, p->kernels, p->left->family, first, second, K, w->scratch + 2 * K);
-    }
-    const kl_norm l = p->left_norms[i], r = p->right_norms[j];
-    if (p->left_role == KL_MEAN) return extra + p->kernels->value(p->divergence, p->left->domain, left, l, right, r, K);
-    return extra + p->kernels->value(p->divergence, p->left->domain, right, r, left, l, K);
+    double value;
+    kl_exact_values(p, w, 1, &i, &j, &value, stats);
+    return value;
 }
 
 static void put(void *tile, int64_t at, int32_t single, double value)

@@ -8,6 +8,7 @@
 
 typedef struct {
     void *features, *offset, *norm, *slack; /* of the rows in work */
+    int32_t up_to_shift;                    /* see kl_encode_args */
     kl_bytes coarse;
     uint64_t *support;
     uint32_t *doubts;
@@ -35,6 +36,11 @@ int kl_unsupported(const kl_pairing *, const kl_workspace *, int64_t row, int64_
 
 /* The finished value of a pair by the direct kernel; +0.0 without work where the rows are known to be equal. */
 double kl_exact_value(const kl_pairing *, const kl_workspace *, int64_t i, int64_t j, kl_stats *);
+
+/* The same of n pairs, at most kl_pairs_together. */
+int64_t kl_pairs_together(const kl_pairing *);
+void kl_exact_values(const kl_pairing *, const kl_workspace *, int64_t n, const int64_t *i, const int64_t *j,
+                     double *out, kl_stats *);
 
 /* Finished values of the encoded rows [begin, begin + rows) against columns [col, col + cols): to `out`, or with NULL
  * to the workspace's tile. `stream`: past the caches, where nothing reads them again. Returns where they are; *stride

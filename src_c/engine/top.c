@@ -1,8 +1,10 @@
 /* The TopK consumer: screen with bounds, keep what may still belong to the answer, decide exactly.
  *
- * A screened value v with bound e stands for an exact value in [v - e, v + e]. A row's threshold is
- * the k-th smallest upper end so far: whatever starts above it cannot be among the k nearest. Full
- * lists are thinned by the threshold; a list that stays full (ties) is settled by exact values.
+ * A screened value v with bound e stands for an exact sum in [v - e, v + e], or that far from it by a number which all
+ * values of the row lack (up_to_shift: without its logarithms a row is encoded in a third of the time). A row's threshold
+ * is the k-th smallest upper end so far: whatever starts above it cannot be among the k nearest. Full lists are thinned
+ * by the threshold; a list that stays full (ties) is settled by exact values. Those have the shift and the finish, so
+ * ends are only compared with ends.
  */
 #include "pairing.h"
 
@@ -28,7 +30,7 @@ static int coarse_pays(const kl_product_args *args, const kl_workspace *w)
 }
 
 typedef struct {
-    double low, high; /* the exact value lies between */
+    double low, high; /* the sum lies between, up to the row's shift */
     double exact;     /* NaN: not known yet */
     int64_t column;
 } candidate;
@@ -37,17 +39,6 @@ typedef struct {
     int64_t count;
     candidate list[];
 } candidates;
-
-/* kl_finished and kl_unfinished, at no cost where the sum is the value. */
-static inline double finished(const kl_divergence *f, double sum)
-{
-    return f->finish == KL_LINEAR ? f->factor * sum : kl_finished(f, sum);
-}
-
-static inline double unfinished(const kl_divergence *f, double value)
-{
-    return f->finish == KL_LINEAR && f->factor == 1 ? value : kl_unfinished(f, value);
-}
 
 static candidates *list_of(const kl_workspace *w, int64_t capacity, int64_t row)
 {
@@ -95,7 +86,6 @@ static void settle(const kl_pairing *p, const kl_workspace *w, candidates *c, in
         candidate *x = c->list + t;
         if (x->exact == x->exact) continue;
         x->exact = kl_exact_value(p, w, row, x->column, stats);
-        x->low = x->high = x->exact;
     }
     qsort(c->list, (size_t)c->count, sizeof *c->list, by_value);
 }
@@ -116,25 +106,23 @@ static double thin(const kl_workspace *w, candidates *c, int64_t k)
 static double make_room(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t k,
                         int64_t capacity, int64_t row, kl_stats *stats)
 {
-    double threshold = thin(w, c, k);
+    const double threshold = thin(w, c, k);
     if (c->count > capacity - (capacity - k) / 2) {
         settle(p, w, c, row, stats);
         c->count = k;
-        threshold = c->list[k - 1].exact;
     }
     return threshold;
 }
 
-/* `value` is finished; the screen compares sums of terms. */
-static void lower_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double value)
+/* To a float32 not below: that costs no branch, of which half would be mistaken. */
+static void lower_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double threshold)
 {
-    const double threshold = fabs(value) == INFINITY ? value : unfinished(p->divergence, value) * (1 + 0x1p-40);
     if (!p->single) {
         ((double *)w->threshold)[row] = threshold < DBL_MAX ? threshold : DBL_MAX;
         return;
     }
-    float f = threshold < FLT_MAX ? (float)threshold : FLT_MAX;
-    ((float *)w->threshold)[row] = (double)f < threshold ? nextafterf(f, FLT_MAX) : f;
+    const double above = threshold + fabs(threshold) * 0x1p-23 + FLT_MIN;
+    ((float *)w->threshold)[row] = threshold == -INFINITY ? -INFINITY : above < FLT_MAX ? (float)above : FLT_MAX;
 }
 
 static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_product_args *args,
@@ -148,11 +136,10 @@ static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_
         if (value - bound > now || (top->skip_self && j == begin + i)) continue;
         if (p->right_support && kl_unsupported(p, w, i, j)) continue;
         candidates *c = list_of(w, top->capacity, i);
-        /* A little wider than the bounds, for the rounding of the finish. */
-        const double low = finished(p->divergence, value - bound), high = finished(p->divergence, value + bound);
-        c->list[c->count++] = (candidate){low * (1 - 0x1p-40), high * (1 + 0x1p-40), NAN, j};
+        const double high = value + bound;
+        c->list[c->count++] = (candidate){value - bound, high, NAN, j};
         stats->candidates++;
-        if (top->k == 1 && value + bound < now) lower_threshold(p, w, i, high * (1 + 0x1p-40));
+        if (top->k == 1 && high < now) lower_threshold(p, w, i, high);
         if (c->count == top->capacity)
             lower_threshold(p, w, i, make_room(p, w, c, top->k, top->capacity, begin + i, stats));
     }
@@ -171,48 +158,57 @@ static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, 
 }
 
 /* Thresholds from the first columns: of the least upper ends of many disjoint sets of columns, the k-th smallest has k
- * entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. */
+ * entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. `kept`: room
+ * for the values, column_block a row, or NULL. */
 static int first_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t n, int64_t col,
-                            int64_t cols, kl_stats *stats)
+                            int64_t cols, void *kept, kl_stats *stats)
 {
     const int64_t wanted = top->k + top->skip_self, width = w->panel_cols, sets = (2 * wanted + width - 1) / width;
-    const int64_t part = (cols + width - 1) / width / sets * width, ends = sets * width;
+    const int64_t part = (cols + width - 1) / width / sets * width, ends = wanted == 1 ? 1 : sets * width;
     if (p->right_support || part == 0 || ends > SELECTION || ends > p->column_block) return 0;
     for (int64_t s = 0; s < sets; s++) {
-        kl_product_args args = kl_block_args(p, w, n, col + s * part, cols - s * part < part ? cols - s * part : part);
-        args.out = (char *)w->hit_value + s * width * w->element; /* free until the first screen */
+        kl_product_args args = kl_block_args(p, w, n, col + s * part, s < sets - 1 ? part : cols - s * part);
+        args.out = (char *)w->hit_bound + s * width * w->element; /* free until there are hits */
         args.out_stride = ends;
+        args.one = wanted == 1;
+        args.kept = kept ? (char *)kept + s * part * w->element : NULL;
+        args.kept_stride = p->column_block;
         p->kernels->ends[p->single][kl_shape_of(p->divergence)](&args, stats);
     }
     for (int64_t i = 0; i < n; i++) {
         for (int64_t t = 0; t < ends; t++)
-            w->selection[t] = p->single ? ((float *)w->hit_value)[i * ends + t] : ((double *)w->hit_value)[i * ends + t];
+            w->selection[t] = p->single ? ((float *)w->hit_bound)[i * ends + t] : ((double *)w->hit_bound)[i * ends + t];
         const double end = kth_smallest(w->selection, ends, wanted);
-        /* Up by the roundings of value + bound and of the finish. Never below 0, which is the least exact value. */
-        lower_threshold(p, w, i, finished(p->divergence, end > 0 ? end * (1 + 0x1p-20) : 0));
+        lower_threshold(p, w, i, end + fabs(end) * 0x1p-20); /* up by the rounding of value + bound */
     }
     return 1;
 }
 
-void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t end,
-                  int64_t col_begin, int64_t col_end, double *values, int64_t *columns,
-                  void *memory, kl_stats *stats)
+/* Few columns, all at once: their values are kept until the thresholds, from all of them, are known. Returns whether it
+ * could. */
+static int screen_few(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n, int64_t col,
+                      int64_t cols, kl_stats *stats)
 {
-    kl_workspace w = kl_workspace_over(p, top->capacity, memory);
-    const int64_t n = end - begin, k = top->k;
-    kl_encode_left(p, &w, begin, end, stats);
-    for (int64_t i = 0; i < n; i++) {
-        lower_threshold(p, &w, i, INFINITY);
-        list_of(&w, top->capacity, i)->count = 0;
-    }
-    for (int64_t i = n; i % w.panel_rows; i++) lower_threshold(p, &w, i, -INFINITY);
+    if (cols > p->column_block || !first_thresholds(p, top, w, n, col, cols, w->hit_value, stats)) return 0;
+    kl_product_args args = kl_block_args(p, w, n, col, cols);
+    args.kept = w->hit_value;
+    args.kept_stride = p->column_block;
+    p->kernels->hits[p->single](&args, stats);
+    collect(p, top, w, &args, begin, col, stats);
+    return 1;
+}
+
+/* Many columns: thresholds from a sample, then step by step. */
+static void screen_many(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n,
+                        int64_t col_begin, int64_t col_end, kl_stats *stats)
+{
     /* Among themselves, rows start with their own neighbourhood, where data that came in some order have their nearest;
      * then around the end. */
     const int64_t block = p->column_block, home = begin / FIRST_COLUMNS * FIRST_COLUMNS;
     const int64_t first = top->same && home > col_begin && home < col_end ? home : col_begin;
     const int64_t all = col_end - col_begin, sample = all < FEW_COLUMNS ? SAMPLE_OF_FEW : SAMPLE;
     const int64_t seen = col_end - first < sample ? col_end - first : sample;
-    int64_t known = first_thresholds(p, top, &w, n, first, seen, stats) ? seen : 0, cols, pause = 0;
+    int64_t known = first_thresholds(p, top, w, n, first, seen, NULL, stats) ? seen : 0, cols, pause = 0;
     for (int64_t done = 0; done < all; done += cols) {
         /* Thresholds only move between steps: not many more columns at a time than they have seen. */
         const int64_t fresh = done > known ? done : known, half = fresh / 2 / FIRST_COLUMNS * FIRST_COLUMNS;
@@ -221,21 +217,67 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
         const int64_t col = ahead < col_end ? ahead : around, stop = ahead < col_end ? col_end : first;
         const int growing = step < block;
         cols = stop - col < step ? stop - col : step;
-        kl_product_args args = kl_block_args(p, &w, n, col, cols);
+        kl_product_args args = kl_block_args(p, w, n, col, cols);
         if (pause || !fresh) args.right_bytes.bytes = NULL;
         p->kernels->screen[p->single][kl_shape_of(p->divergence)](&args, stats);
-        if (args.right_bytes.bytes && !growing && !coarse_pays(&args, &w)) pause = COARSE_PAUSE;
+        if (args.right_bytes.bytes && !growing && !coarse_pays(&args, w)) pause = COARSE_PAUSE;
         else if (pause) pause--;
-        collect(p, top, &w, &args, begin, col, stats);
+        collect(p, top, w, &args, begin, col, stats);
         for (int64_t i = 0; i < n && growing; i++) {
-            candidates *c = list_of(&w, top->capacity, i);
-            if (c->count > k) lower_threshold(p, &w, i, thin(&w, c, k));
+            candidates *c = list_of(w, top->capacity, i);
+            if (c->count > top->k) lower_threshold(p, w, i, thin(w, c, top->k));
         }
     }
+}
+
+/* All lists' exact values, those of different rows together. */
+static void settle_all(const kl_pairing *p, const kl_top *top, const kl_workspace *w, int64_t begin, int64_t n,
+                       kl_stats *stats)
+{
+    const int64_t most = kl_pairs_together(p);
+    int64_t rows[KL_TOGETHER], columns[KL_TOGETHER], count = 0;
+    candidate *open[KL_TOGETHER];
+    double exact[KL_TOGETHER];
+    for (int64_t i = 0; i < n; i++) {
+        candidates *c = list_of(w, top->capacity, i);
+        for (int64_t t = 0; t < c->count; t++) {
+            candidate *x = c->list + t;
+            if (x->exact == x->exact) continue;
+            open[count] = x;
+            rows[count] = begin + i;
+            columns[count++] = x->column;
+            if (count < most) continue;
+            kl_exact_values(p, w, count, rows, columns, exact, stats);
+            for (; count; count--) open[count - 1]->exact = exact[count - 1];
+        }
+    }
+    kl_exact_values(p, w, count, rows, columns, exact, stats);
+    for (; count; count--) open[count - 1]->exact = exact[count - 1];
+}
+
+void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t end,
+                  int64_t col_begin, int64_t col_end, double *values, int64_t *columns,
+                  void *memory, kl_stats *stats)
+{
+    kl_workspace w = kl_workspace_over(p, top->capacity, memory);
+    const int64_t n = end - begin, k = top->k;
+    w.up_to_shift = 1;
+    kl_encode_left(p, &w, begin, end, stats);
+    for (int64_t i = 0; i < n; i++) {
+        lower_threshold(p, &w, i, INFINITY);
+        list_of(&w, top->capacity, i)->count = 0;
+    }
+    for (int64_t i = n; i % w.panel_rows; i++) lower_threshold(p, &w, i, -INFINITY);
+    if (!screen_few(p, top, &w, begin, n, col_begin, col_end - col_begin, stats))
+        screen_many(p, top, &w, begin, n, col_begin, col_end, stats);
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
         if (c->count > k) thin(&w, c, k);
-        settle(p, &w, c, begin + i, stats);
+    }
+    settle_all(p, top, &w, begin, n, stats);
+    for (int64_t i = 0; i < n; i++) {
+        candidates *c = list_of(&w, top->capacity, i);
+        if (c->count > 1) qsort(c->list, (size_t)c->count, sizeof *c->list, by_value);
         while (c->count && c->list[c->count - 1].exact == INFINITY) c->count--; /* not all of them: filled below */
         if (c->count < k) fill_infinite(c, k, begin + i, top->skip_self, col_begin, col_end);
         for (int64_t t = 0; t < k; t++) {

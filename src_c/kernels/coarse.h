@@ -51,7 +51,8 @@ KL_INLINE void kl_coarse_rows_of(const kl_product_args *args, int64_t r, const k
     const vf32 slack = kl_load_f32((const float *)args->row_slack + r) + kl_set_f32(col->slack);
     vf32 bound = 2 * slack + norm * kl_set_f32(col->norm) + kl_load_f32(b->residual + r) * kl_set_f32(col->bytes_norm);
     bound += size * kl_set_f32(col->residual + 0x1p-20f * col->bytes_norm);
-    bound = (kl_load_f32((const float *)args->threshold + r) + bound) * kl_set_f32(1 + 0x1p-19f);
+    const vf32 threshold = kl_load_f32((const float *)args->threshold + r);
+    bound = (threshold + bound) + (kl_magnitude_f32(threshold) + bound) * kl_set_f32(0x1p-19f);
     kl_store_f32(limit, (kl_load_f32((const float *)args->row_offset + r) - bound) * kl_load_f32(b->inverse + r));
 }
 

@@ -118,10 +118,9 @@ static kl_direct_sum kl_direct_row_up(const double *p, const double *q, double f
     return kl_direct_row(p, q, factor, K, 0);
 }
 
-/* A pair of rows of one domain with their norms. */
-typedef struct { const double *p, *q; kl_norm np, nq; } kl_row_pair;
-
 KL_INLINE int kl_is_usual(kl_norm norm) { return norm.a > 0x1p-400 && norm.a < 0x1p400; }
+
+_Static_assert(KL_TOGETHER == KL_LANES, "one lane a pair");
 
 /* KL of n pairs, at most KL_LANES: what comes before and after the sums is done for all of them at a time. */
 static void kl_direct_probs(const kl_row_pair *pairs, int64_t n, int64_t K, double *out)

@@ -27,14 +27,21 @@ static kl_feature_row kl_encode_row(const kl_encode_args *args, int64_t r, doubl
         return (kl_feature_row){INFINITY, 0, 0};
     }
     const double *row = kl_read(rows, i, row_scratch);
+    const int shifted = args->up_to_shift && args->divergence->kind == KL_KL && args->role == KL_MEAN
+                     && rows->domain != KL_LOGITS && !rows->family;
     kl_feature_row f;
     if (rows->family)
         f = kl_family_features(args->divergence, rows->family, args->role, row, args->center, K, features,
                                family_scratch);
+    else if (shifted) {
+        f = kl_shifted_features(rows->domain, row, args->norms[i], args->center, K, features);
+        /* The values that decide are rounded, to 4e-15 of a + b + |x||y| and of the entropy, and a <= |x|^2. */
+        f.spread += (f.norm2 + (args->extra ? args->extra[i] : 0)) * (0x1p-47 / args->slack_factor);
+    }
     else if (args->divergence->kind == KL_KL)
         f = kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features);
     else f = kl_other_features(args->divergence, args->role, rows->domain, row, args->norms[i], args->center, K, features);
-    if (args->extra) {
+    if (args->extra && !shifted) {
         f.offset += args->extra[i];
         f.spread += args->extra[i];
     }
@@ -67,6 +74,29 @@ static void kl_store_numbers(const kl_encode_args *args, int64_t r, kl_feature_r
 typedef double kl_pack_f64 __attribute__((vector_size(8 * KL_PACK), aligned(8), may_alias));
 typedef float kl_pack_f32 __attribute__((vector_size(4 * KL_PACK), aligned(4), may_alias));
 
+#if defined(__clang__)
+#define KL_SHUFFLE_F32(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t kl_pack_i32 __attribute__((vector_size(4 * KL_PACK)));
+#define KL_SHUFFLE_F32(a, b, ...) __builtin_shuffle(a, b, (kl_pack_i32){__VA_ARGS__})
+#endif
+
+/* KL_PACK features from each of KL_PACK rows to float32, and from rows to columns. */
+KL_INLINE void kl_pack_square(const double *a, int64_t count, float *out, int64_t width)
+{
+    kl_pack_f32 row[KL_PACK], pair[KL_PACK];
+    KL_UNROLL for (int i = 0; i < KL_PACK; i++)
+        row[i] = __builtin_convertvector(*(const kl_pack_f64 *)(a + i * count), kl_pack_f32);
+    for (int i = 0; i < 2; i++) {
+        pair[2 * i] = KL_SHUFFLE_F32(row[i], row[i + 2], 0, 4, 1, 5);
+        pair[2 * i + 1] = KL_SHUFFLE_F32(row[i], row[i + 2], 2, 6, 3, 7);
+    }
+    for (int i = 0; i < 2; i++) {
+        *(kl_pack_f32 *)(out + 2 * i * width) = KL_SHUFFLE_F32(pair[i], pair[i + 2], 0, 4, 1, 5);
+        *(kl_pack_f32 *)(out + (2 * i + 1) * width) = KL_SHUFFLE_F32(pair[i], pair[i + 2], 2, 6, 3, 7);
+    }
+}
+
 /* Columns r ... r + n of a panel that starts at `out`, from n <= KL_PACK rows of features. */
 static void kl_pack_rows(const kl_encode_args *args, const double *features, int64_t count, int64_t start, int64_t n)
 {
@@ -81,7 +111,9 @@ static void kl_pack_rows(const kl_encode_args *args, const double *features, int
     }
     if (n == KL_PACK && shape != KL_SUM_JS && shape != KL_SUM_SKEW) {
         float *out = (float *)args->features + start;
-        for (int64_t k = 0; k < count; k++)
+        int64_t k = 0;
+        for (; k + KL_PACK <= count; k += KL_PACK) kl_pack_square(a + k, count, out + k * width, width);
+        for (; k < count; k++)
             *(kl_pack_f32 *)(out + k * width) = (kl_pack_f32){(float)a[k], (float)b[k], (float)c[k], (float)d[k]};
         return;
     }

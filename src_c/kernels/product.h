@@ -205,24 +205,31 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *whole_block, kl_sta
     whole_block->n_doubts = n_doubts;
 }
 
+/* To the list: the entries of row r from column c on whose lower end does not exceed the row's threshold. */
+KL_INLINE int64_t KL_NAME(kl_list_hits)(const kl_product_args *args, KL_V value, KL_V bound, int64_t r, int64_t c, int64_t n)
+{
+    KL_T values[KL_W], bounds[KL_W];
+    uint32_t hit = KL_BITS(value - bound <= KL_NAME(kl_set)(((const KL_T *)args->threshold)[r]));
+    if (!hit) return n;
+    KL_NAME(kl_store)(values, value);
+    KL_NAME(kl_store)(bounds, bound);
+    for (; hit; hit &= hit - 1, n++) {
+        const int64_t lane = __builtin_ctz(hit);
+        ((KL_T *)args->hit_value)[n] = values[lane];
+        ((KL_T *)args->hit_bound)[n] = bounds[lane];
+        args->doubts[n] = (uint32_t)(r << 16 | (c + lane));
+    }
+    return n;
+}
+
 static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_args *args,
     const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, uint32_t rows, int64_t n)
 {
-    const KL_T *threshold = args->threshold;
     for (; rows; rows &= rows - 1)
         for (int h = 0, i = __builtin_ctz(rows); h < 2; h++) {
-            KL_T values[KL_W], bounds[KL_W];
             KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
             KL_V bound = KL_NAME(kl_bounds_of)(args->relative != 0, args, value, r, c, i, h);
-            uint32_t hit = KL_BITS(value - bound <= KL_NAME(kl_set)(threshold[r + i]));
-            KL_NAME(kl_store)(values, value);
-            KL_NAME(kl_store)(bounds, bound);
-            for (; hit; hit &= hit - 1) {
-                int64_t lane = __builtin_ctz(hit);
-                ((KL_T *)args->hit_value)[n] = values[lane];
-                ((KL_T *)args->hit_bound)[n] = bounds[lane];
-                args->doubts[n++] = (uint32_t)((r + i) << 16 | (c + h * KL_W + lane));
-            }
+            n = KL_NAME(kl_list_hits)(args, value, bound, r + i, c + h * KL_W, n);
         }
     return n;
 }
@@ -235,7 +242,7 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_
 KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *stats)
 {
     const KL_T *threshold = args->threshold;
-    const KL_T wider = (KL_T)(1 + 16 * KL_EPSILON + 2 * args->relative);
+    const KL_T room = (KL_T)(16 * KL_EPSILON + 2 * args->relative);
     int64_t n = 0;
     stats->isa_ran |= KL_ISA_BIT;
     args->passed = 0;
@@ -268,13 +275,13 @@ KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *st
             }
 #endif
             const KL_NAME(kl_panel) row = KL_NAME(kl_panel_of)(args->row_norm, args->row_slack, r, KL_MR);
-            const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
+            const KL_T bound = ((row.slack + col.slack) + row.norm * col.norm) * (1 + room);
             KL_NAME(kl_tile) tile;
             KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
             KL_V least = KL_NAME(kl_set)((KL_T)INFINITY);
             KL_UNROLL for (int i = 0; i < KL_MR; i++) {
                 /* A little above threshold + bound, for the roundings of both sides. */
-                const KL_T limit = (threshold[r + i] + bound) * wider;
+                const KL_T most = threshold[r + i], limit = most + room * (KL_T)fabs(most) + bound;
                 KL_UNROLL for (int h = 0; h < 2; h++)
                     least = KL_MIN(KL_NAME(kl_values)(args, &tile, r, c, i, h) - KL_NAME(kl_set)(limit), least);
             }
@@ -285,9 +292,20 @@ KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *st
     args->n_doubts = n;
 }
 
-/* The least upper ends, value + bound, of each row's columns: one number for every column of a panel, over all panels. */
+KL_INLINE KL_T KL_NAME(kl_least)(KL_V x)
+{
+    KL_T t[KL_W];
+    KL_NAME(kl_store)(t, x);
+    KL_UNROLL for (int n = KL_W / 2; n > 0; n /= 2)
+        KL_UNROLL for (int j = 0; j < n; j++) t[j] = t[j + n] < t[j] ? t[j + n] : t[j];
+    return t[0];
+}
+
+/* The least upper ends, value + bound, of each row's columns: one number for every column of a panel, over all panels,
+ * or `one` over all. */
 KL_INLINE void KL_NAME(kl_ends)(int shape, kl_product_args *args, kl_stats *stats)
 {
+    KL_T *out = args->out, *kept = args->kept;
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t r = 0; r < args->rows; r += KL_MR) {
         const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
@@ -300,13 +318,30 @@ KL_INLINE void KL_NAME(kl_ends)(int shape, kl_product_args *args, kl_stats *stat
                 KL_UNROLL for (int h = 0; h < 2; h++) {
                     KL_V value = KL_NAME(kl_values)(args, &tile, r, c, i, h);
                     KL_V bound = KL_NAME(kl_bounds_of)(shape == KL_SUM_FAMILY, args, value, r, c, i, h);
+                    if (kept) KL_NAME(kl_store)(kept + (r + i) * args->kept_stride + c + h * KL_W, value);
                     least.v[i][h] = KL_MIN(value + bound, least.v[i][h]);
                 }
         }
         for (int i = 0; i < rows; i++)
-            for (int h = 0; h < 2; h++)
-                KL_NAME(kl_store)((KL_T *)args->out + (r + i) * args->out_stride + h * KL_W, least.v[i][h]);
+            if (args->one) out[(r + i) * args->out_stride] = KL_NAME(kl_least)(KL_MIN(least.v[i][0], least.v[i][1]));
+            else
+                for (int h = 0; h < 2; h++)
+                    KL_NAME(kl_store)(out + (r + i) * args->out_stride + h * KL_W, least.v[i][h]);
     }
+}
+
+/* The screen of values that `kl_ends` has kept. The list grows no faster than they are read: it may take their place. */
+static void KL_NAME(kl_hits)(kl_product_args *args, kl_stats *stats)
+{
+    int64_t n = 0;
+    stats->isa_ran |= KL_ISA_BIT;
+    for (int64_t r = 0; r < args->rows; r++)
+        for (int64_t c = 0; c < args->cols; c += KL_W) {
+            KL_V value = KL_NAME(kl_load)((const KL_T *)args->kept + r * args->kept_stride + c);
+            KL_V bound = KL_NAME(kl_bounds_of)(args->relative != 0, args, value, r, c, 0, 0);
+            n = KL_NAME(kl_list_hits)(args, value, bound, r, c, n);
+        }
+    args->n_doubts = n;
 }
 
 #define KL_SHAPE(shape, name)                                                                             \

@@ -14,7 +14,7 @@ static kl_row_status kl_scan_row(int32_t domain, const double *row, int64_t K, d
 /* Rows are summed a group ahead of their comparison, so that the processor finds independent work while
  * the last steps of one row, all latency, finish. The group stays in the first-level cache. (The processor fetches
  * rows ahead by itself: asking for those of the next group gained nothing.) */
-#define KL_IN_FLIGHT 8
+#define KL_IN_FLIGHT KL_TOGETHER
 KL_INLINE int64_t kl_rows_in_flight(int64_t K) { return K <= 256 ? KL_IN_FLIGHT : 1; }
 
 static void kl_refuse(kl_stats *stats, kl_row_status status, int64_t row, double value)

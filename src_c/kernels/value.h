@@ -137,6 +137,16 @@ static double kl_value(const kl_divergence *f, int32_t domain, const double *p, 
     return kl_general_value(f, domain, p, np, q, nq, K);
 }
 
+static void kl_values(const kl_divergence *f, int32_t domain, const kl_row_pair *pairs, int64_t n, int64_t K, double *out)
+{
+    const int together = f->kind == KL_KL && domain == KL_PROBS && f->finish == KL_LINEAR;
+    if (together) kl_direct_probs(pairs, n, K, out);
+    for (int64_t r = 0; r < n; r++) {
+        const kl_row_pair *x = pairs + r;
+        out[r] = together ? f->factor * out[r] : kl_value(f, domain, x->p, x->np, x->q, x->nq, K);
+    }
+}
+
 static void kl_finish_logs(const kl_divergence *f, double *values, int64_t n)
 {
     for (int64_t i = 0; i < n; i += KL_W64) {
