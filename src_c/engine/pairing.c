@@ -117,6 +117,18 @@ double kl_exact_value(const kl_pairing *p, const kl_workspace *w, int64_t i, int
     return extra + p->kernels->value(p->divergence, p->left->domain, right, r, left, l, K);
 }
 
+#define PREFETCHED 1024 /* bytes of a row; beyond, the processor goes on by itself */
+
+void kl_prefetch(const kl_pairing *p, int64_t j)
+{
+    const kl_rows *rows = p->right;
+    if (!rows->family) __builtin_prefetch(p->right_norms + j);
+    if (!rows->data || rows->indptr) return;
+    const char *row = rows->data + (rows->index ? rows->index[j] : j) * rows->row_stride;
+    const int64_t bytes = rows->n_cols * rows->col_stride, most = bytes < PREFETCHED ? bytes : PREFETCHED;
+    for (int64_t at = 0; at < most; at += 64) __builtin_prefetch(row + at);
+}
+
 static void put(void *tile, int64_t at, int32_t single, double value)
 {
     if (single) ((float *)tile)[at] = (float)value;

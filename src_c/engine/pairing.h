@@ -36,6 +36,9 @@ int kl_unsupported(const kl_pairing *, const kl_workspace *, int64_t row, int64_
 /* The finished value of a pair by the direct kernel; +0.0 without work where the rows are known to be equal. */
 double kl_exact_value(const kl_pairing *, const kl_workspace *, int64_t i, int64_t j, kl_stats *);
 
+/* Ask for what the exact values of column j need, early. */
+void kl_prefetch(const kl_pairing *, int64_t j);
+
 /* Finished values of the encoded rows [begin, begin + rows) against columns [col, col + cols): to `out`, or with NULL
  * to the workspace's tile. Returns where they are; *stride elements a row. */
 void *kl_value_tile(const kl_pairing *, kl_workspace *, double accept, int64_t begin, int64_t rows, int64_t col,

@@ -89,10 +89,15 @@ static double kth_smallest(double *x, int64_t n, int64_t k)
     return x[k - 1];
 }
 
+/* Candidates whose rows are asked for ahead of their turn: they lie anywhere, and each would be waited for. */
+#define AHEAD 6
+
 static void settle(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t row, kl_stats *stats)
 {
+    for (int64_t t = 0; t < AHEAD && t < c->count; t++) kl_prefetch(p, c->list[t].column);
     for (int64_t t = 0; t < c->count; t++) {
         candidate *x = c->list + t;
+        if (t + AHEAD < c->count) kl_prefetch(p, c->list[t + AHEAD].column);
         if (x->exact == x->exact) continue;
         x->exact = kl_exact_value(p, w, row, x->column, stats);
         x->low = x->high = x->exact;
@@ -125,16 +130,34 @@ static double make_room(const kl_pairing *p, const kl_workspace *w, candidates *
     return threshold;
 }
 
-/* `value` is finished; the screen compares sums of terms. */
+static double threshold_of(const kl_pairing *p, const kl_workspace *w, int64_t row)
+{
+    return p->single ? ((float *)w->threshold)[row] : ((double *)w->threshold)[row];
+}
+
+static void set_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double threshold)
+{
+    if (p->single) ((float *)w->threshold)[row] = (float)threshold;
+    else ((double *)w->threshold)[row] = threshold;
+}
+
+/* Lets everything through: no sum lies above. */
+static double open_threshold(const kl_pairing *p) { return p->single ? FLT_MAX : DBL_MAX; }
+
+/* What the screen compares sums with, where `value` is finished. */
+static double screened(const kl_pairing *p, double value)
+{
+    const double sum = fabs(value) == INFINITY ? value : unfinished(p->divergence, value) * (1 + 0x1p-40);
+    if (!(sum < open_threshold(p))) return open_threshold(p);
+    if (!p->single) return sum;
+    const float f = (float)sum;
+    return (double)f < sum ? nextafterf(f, FLT_MAX) : f;
+}
+
 static void lower_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double value)
 {
-    const double threshold = fabs(value) == INFINITY ? value : unfinished(p->divergence, value) * (1 + 0x1p-40);
-    if (!p->single) {
-        ((double *)w->threshold)[row] = threshold < DBL_MAX ? threshold : DBL_MAX;
-        return;
-    }
-    float f = threshold < FLT_MAX ? (float)threshold : FLT_MAX;
-    ((float *)w->threshold)[row] = (double)f < threshold ? nextafterf(f, FLT_MAX) : f;
+    const double threshold = screened(p, value);
+    if (threshold < threshold_of(p, w, row)) set_threshold(p, w, row, threshold);
 }
 
 static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_product_args *args,
@@ -144,8 +167,8 @@ static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_
         const int64_t i = args->doubts[h] >> 16, j = col + (args->doubts[h] & 0xffff);
         const double value = p->single ? ((float *)w->hit_value)[h] : ((double *)w->hit_value)[h];
         const double bound = p->single ? ((float *)w->hit_bound)[h] : ((double *)w->hit_bound)[h];
-        const double now = p->single ? ((float *)w->threshold)[i] : ((double *)w->threshold)[i];
-        if (value - bound > now || (top->skip_self && j == begin + i)) continue;
+        const double now = threshold_of(p, w, i);
+        if (value - bound > now || now == -INFINITY || (top->skip_self && j == begin + i)) continue;
         if (p->right_support && kl_unsupported(p, w, i, j)) continue;
         candidates *c = list_of(w, top->capacity, i);
         /* A little wider than the bounds, for the rounding of the finish. */
@@ -170,12 +193,12 @@ static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, 
     }
 }
 
-/* Thresholds from the first columns: of the least upper ends of many disjoint sets of columns, the k-th smallest has k
- * entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. */
-static int first_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t n, int64_t col,
-                            int64_t cols, kl_stats *stats)
+/* Thresholds from some columns: of the least upper ends of many disjoint sets of columns, the k-th smallest (k: `wanted`)
+ * has k entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. */
+static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted, int64_t n, int64_t col, int64_t cols,
+                            kl_stats *stats)
 {
-    const int64_t wanted = top->k + top->skip_self, width = w->panel_cols, sets = (2 * wanted + width - 1) / width;
+    const int64_t width = w->panel_cols, sets = (2 * wanted + width - 1) / width;
     const int64_t part = (cols + width - 1) / width / sets * width, ends = sets * width;
     if (p->right_support || part == 0 || ends > SELECTION || ends > p->column_block) return 0;
     for (int64_t s = 0; s < sets; s++) {
@@ -194,25 +217,48 @@ static int first_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace
     return 1;
 }
 
-void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t end,
-                  int64_t col_begin, int64_t col_end, double *values, int64_t *columns,
-                  void *memory, kl_stats *stats)
+/* How many of a sample's values may lie below the k-th smallest of all: no more in all but MISSES of the rows, if `mean`
+ * of them are expected. (Fewer than this where the sample is drawn without replacement.) */
+#define MISSES 1e-5
+static int64_t sample_rank(double mean)
 {
-    kl_workspace w = kl_workspace_over(p, top->capacity, memory);
-    const int64_t n = end - begin, k = top->k;
-    kl_encode_left(p, &w, begin, end, stats);
-    for (int64_t i = 0; i < n; i++) {
-        lower_threshold(p, &w, i, INFINITY);
-        list_of(&w, top->capacity, i)->count = 0;
+    double share = exp(-mean), more = 1 - share;
+    int64_t rank = 1;
+    for (; more > MISSES; rank++) {
+        share *= mean / (double)rank;
+        more -= share;
     }
-    for (int64_t i = n; i % w.panel_rows; i++) lower_threshold(p, &w, i, -INFINITY);
-    /* Among themselves, rows start with their own neighbourhood, where data that came in some order have their nearest;
-     * then around the end. */
-    const int64_t block = p->column_block, home = begin / FIRST_COLUMNS * FIRST_COLUMNS;
-    const int64_t first = top->same && home > col_begin && home < col_end ? home : col_begin;
-    const int64_t all = col_end - col_begin, sample = all < FEW_COLUMNS ? SAMPLE_OF_FEW : SAMPLE;
-    const int64_t seen = col_end - first < sample ? col_end - first : sample;
-    int64_t known = first_thresholds(p, top, &w, n, first, seen, stats) ? seen : 0, cols, pause = 0;
+    return rank;
+}
+
+/* Thresholds from the sample of the columns, below which there are k entries in all likelihood: settled() tells. Returns
+ * whether it set them, as it does where it expects far fewer hits from them. */
+static int guess_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t n, int64_t col_begin,
+                            int64_t col_end, kl_stats *stats)
+{
+    const kl_sample *sample = &top->sample;
+    const int64_t m = p->right->n_rows, width = w->panel_cols, wanted = top->k + top->skip_self;
+    const int64_t from = (col_begin * sample->count + m * width - 1) / (m * width) * width;
+    const int64_t to = col_end * sample->count / (m * width) * width;
+    if (to <= from) return 0;
+    const double mean = (double)wanted * (double)(to - from) / (double)(col_end - col_begin);
+    if (mean > SELECTION) return 0;
+    const int64_t rank = sample_rank(mean);
+    if (2 * rank > wanted) return 0;
+    kl_pairing sampled = *p;
+    sampled.features = sample->features, sampled.offset = sample->offset;
+    sampled.norm = sample->norm, sampled.slack = sample->slack;
+    sampled.bytes.bytes = NULL;
+    return first_thresholds(&sampled, w, rank, n, from, to - from, stats);
+}
+
+/* Every column [col_begin, col_end), from `first` on and then around the end, against n rows. Their thresholds have seen
+ * `known` columns. */
+static void search(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n, int64_t col_begin,
+                   int64_t col_end, int64_t first, int64_t known, kl_stats *stats)
+{
+    const int64_t block = p->column_block, all = col_end - col_begin;
+    int64_t cols, pause = 0;
     for (int64_t done = 0; done < all; done += cols) {
         /* Thresholds only move between steps: not many more columns at a time than they have seen. */
         const int64_t fresh = done > known ? done : known, half = fresh / 2 / FIRST_COLUMNS * FIRST_COLUMNS;
@@ -221,17 +267,57 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
         const int64_t col = ahead < col_end ? ahead : around, stop = ahead < col_end ? col_end : first;
         const int growing = step < block;
         cols = stop - col < step ? stop - col : step;
-        kl_product_args args = kl_block_args(p, &w, n, col, cols);
+        kl_product_args args = kl_block_args(p, w, n, col, cols);
         if (pause || !fresh) args.right_bytes.bytes = NULL;
         p->kernels->screen[p->single][kl_shape_of(p->divergence)](&args, stats);
-        if (args.right_bytes.bytes && !growing && !coarse_pays(&args, &w)) pause = COARSE_PAUSE;
+        if (args.right_bytes.bytes && !growing && !coarse_pays(&args, w)) pause = COARSE_PAUSE;
         else if (pause) pause--;
-        collect(p, top, &w, &args, begin, col, stats);
+        collect(p, top, w, &args, begin, col, stats);
         for (int64_t i = 0; i < n && growing; i++) {
-            candidates *c = list_of(&w, top->capacity, i);
-            if (c->count > k) lower_threshold(p, &w, i, thin(&w, c, k));
+            candidates *c = list_of(w, top->capacity, i);
+            if (c->count > top->k) lower_threshold(p, w, i, thin(w, c, top->k));
         }
     }
+}
+
+/* Whether a row's k nearest are among its candidates: k of them certainly lie below its threshold, or nothing lies above.
+ * Closes the row if so, else starts it again. */
+static int settled(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t row)
+{
+    candidates *c = list_of(w, top->capacity, row);
+    const double threshold = threshold_of(p, w, row);
+    const int sure = threshold == open_threshold(p)
+                     || (c->count >= top->k && screened(p, thin(w, c, top->k)) <= threshold);
+    set_threshold(p, w, row, sure ? -INFINITY : open_threshold(p));
+    if (!sure) c->count = 0;
+    return sure;
+}
+
+void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t end,
+                  int64_t col_begin, int64_t col_end, double *values, int64_t *columns,
+                  void *memory, kl_stats *stats)
+{
+    kl_workspace w = kl_workspace_over(p, top->capacity, memory);
+    const int64_t n = end - begin, k = top->k;
+    kl_encode_left(p, &w, begin, end, stats);
+    for (int64_t i = 0; i < n; i++) {
+        set_threshold(p, &w, i, open_threshold(p));
+        list_of(&w, top->capacity, i)->count = 0;
+    }
+    for (int64_t i = n; i % w.panel_rows; i++) set_threshold(p, &w, i, -INFINITY);
+    /* Among themselves, rows start with their own neighbourhood, where data that came in some order have their nearest;
+     * then around the end. */
+    const int64_t home = begin / FIRST_COLUMNS * FIRST_COLUMNS;
+    const int64_t first = top->same && home > col_begin && home < col_end ? home : col_begin;
+    const int64_t all = col_end - col_begin, sample = all < FEW_COLUMNS ? SAMPLE_OF_FEW : SAMPLE;
+    const int64_t seen = col_end - first < sample ? col_end - first : sample;
+    const int guessed = guess_thresholds(p, top, &w, n, col_begin, col_end, stats);
+    int64_t known = guessed ? all : 0, misses = 0;
+    if ((!guessed || top->same) && first_thresholds(p, &w, k + top->skip_self, n, first, seen, stats) && !guessed)
+        known = seen;
+    search(p, top, &w, begin, n, col_begin, col_end, first, known, stats);
+    for (int64_t i = 0; i < n && guessed; i++) misses += !settled(p, top, &w, i);
+    if (misses) search(p, top, &w, begin, n, col_begin, col_end, first, 0, stats);
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
         if (c->count > k) thin(&w, c, k);
