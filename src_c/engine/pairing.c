@@ -37,8 +37,9 @@ kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *
         w.threshold = take(m, &used, numbers);
         w.hit_value = take(m, &used, area * w.element);
         w.hit_bound = take(m, &used, area * w.element);
-        w.candidates = take(m, &used, rows * (8 + top_capacity * 32));
-        w.selection = take(m, &used, 8 * (top_capacity > SELECTION ? top_capacity : SELECTION));
+        w.candidates = take(m, &used, rows * kl_list_bytes(top_capacity));
+        w.sorting = take(m, &used, kl_list_bytes(top_capacity));
+        w.selection = take(m, &used, 4 * (top_capacity > SELECTION ? top_capacity : SELECTION));
     } else
         w.tile = take(m, &used, area * w.element);
     w.bytes = used;

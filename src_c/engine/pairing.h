@@ -14,11 +14,15 @@ typedef struct {
     void *hit_value, *hit_bound, *threshold, *tile;
     double *scratch;          /* kl_scratch_of doubles */
     char *candidates;         /* top-k: room for row_block lists */
-    double *selection;        /* top-k: room for the numbers of a list, or SELECTION */
+    void *sorting;            /* top-k: room for a list */
+    int32_t *selection;       /* top-k: room for the numbers of a list, or SELECTION */
     int64_t panel_rows, panel_cols, element, words, width, bytes; /* width: features a row */
 } kl_workspace;
 
 #define SELECTION 256
+
+/* Bytes of a row's list of candidates. */
+static inline int64_t kl_list_bytes(int64_t capacity) { return 8 + capacity * 16; }
 
 /* Lay a workspace out over `memory` (NULL: only count the bytes). */
 kl_workspace kl_workspace_over(const kl_pairing *, int64_t top_capacity, void *memory);

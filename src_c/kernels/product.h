@@ -195,6 +195,7 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_
             KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
             KL_V bound = KL_NAME(kl_bounds_of)(args->relative != 0, args, value, r, c, i, h);
             uint32_t hit = KL_BITS(value - bound <= KL_NAME(kl_set)(threshold[r + i]));
+            if (!hit) continue;
             KL_NAME(kl_store)(values, value);
             KL_NAME(kl_store)(bounds, bound);
             for (; hit; hit &= hit - 1) {
