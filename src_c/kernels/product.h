@@ -188,23 +188,29 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *args, kl_stats *sta
 static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_args *args,
     const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, uint32_t rows, int64_t n)
 {
-    const KL_T *threshold = args->threshold;
-    for (; rows; rows &= rows - 1)
-        for (int h = 0, i = __builtin_ctz(rows); h < 2; h++) {
-            KL_T values[KL_W], bounds[KL_W];
-            KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
-            KL_V bound = KL_NAME(kl_bounds_of)(args->relative != 0, args, value, r, c, i, h);
-            uint32_t hit = KL_BITS(value - bound <= KL_NAME(kl_set)(threshold[r + i]));
-            if (!hit) continue;
-            KL_NAME(kl_store)(values, value);
-            KL_NAME(kl_store)(bounds, bound);
-            for (; hit; hit &= hit - 1) {
-                int64_t lane = __builtin_ctz(hit);
-                ((KL_T *)args->hit_value)[n] = values[lane];
-                ((KL_T *)args->hit_bound)[n] = bounds[lane];
-                args->doubts[n++] = (uint32_t)((r + i) << 16 | (c + h * KL_W + lane));
-            }
+    for (; rows; rows &= rows - 1) {
+        const int i = __builtin_ctz(rows);
+        const KL_V threshold = KL_NAME(kl_set)(((const KL_T *)args->threshold)[r + i]);
+        KL_V value[2], bound[2];
+        uint32_t hit = 0;
+        KL_UNROLL for (int h = 0; h < 2; h++) {
+            value[h] = KL_NAME(kl_values)(args, tile, r, c, i, h);
+            bound[h] = KL_NAME(kl_bounds_of)(args->relative != 0, args, value[h], r, c, i, h);
+            hit |= (uint32_t)KL_BITS(value[h] - bound[h] <= threshold) << (h * KL_W);
         }
+        if (!hit) continue;
+        KL_T values[KL_NR], bounds[KL_NR];
+        KL_UNROLL for (int h = 0; h < 2; h++) {
+            KL_NAME(kl_store)(values + h * KL_W, value[h]);
+            KL_NAME(kl_store)(bounds + h * KL_W, bound[h]);
+        }
+        for (; hit; hit &= hit - 1) {
+            const int64_t lane = __builtin_ctz(hit);
+            ((KL_T *)args->hit_value)[n] = values[lane];
+            ((KL_T *)args->hit_bound)[n] = bounds[lane];
+            args->doubts[n++] = (uint32_t)((r + i) << 16 | (c + lane));
+        }
+    }
     return n;
 }
 
