@@ -159,9 +159,17 @@ cdef extern from "klfast.h" nogil:
     void kl_dense_block(const kl_pairing *, const kl_dense_out *, int64_t, int64_t, int64_t, int64_t,
                         void *, kl_stats *)
 
+    ctypedef struct kl_sample:
+        const void *features
+        const void *offset
+        const void *norm
+        const void *slack
+        int64_t count
+
     ctypedef struct kl_top:
         int64_t k, capacity
         int32_t skip_self, same
+        kl_sample sample
 
     void kl_top_block(const kl_pairing *, const kl_top *, int64_t, int64_t, int64_t, int64_t,
                       double *, int64_t *, void *, kl_stats *)

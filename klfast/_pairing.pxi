@@ -32,7 +32,7 @@ cdef class Columns:
     cdef readonly int role
     cdef readonly bint single
     cdef readonly str isa
-    cdef object norms
+    cdef object norms, sample
 
     def __init__(self, Form form, Rows rows, norms, Center center, int role, bint single, bint with_support,
                  bint coarse, double slack_factor, double slack_floor, int n_threads):
@@ -85,6 +85,24 @@ cdef class Columns:
             args[me].bytes.norm, args[me].bytes.shift = in_bytes.norm + first, in_bytes.shift + first
             args[me].support = support + first * words if with_support else NULL
             kernels.encode(&args[me], &each[me].stats)
+
+    def take_sample(self, columns):
+        """Pack some columns once more, for thresholds to start from: plan.sample."""
+        cdef int64_t width = active.nr32 if self.single else active.nr64, count = columns.size // width * width
+        if self.sample is None and count == columns.size > 0:
+            panels = self.features.reshape(-1, self.features.size // self.offset.size, width)
+            rows = panels[columns // width, :, columns % width].reshape(count // width, width, panels.shape[1])
+            features = np.ascontiguousarray(rows.transpose(0, 2, 1))
+            self.sample = (features, self.offset[columns], self.norm[columns], self.slack[columns])
+
+    cdef kl_sample sampled(self):
+        cdef kl_sample s
+        s.count = 0
+        if self.sample is not None:
+            features, offset, norm, slack = self.sample
+            s.features, s.offset = <const void *>address(features), <const void *>address(offset)
+            s.norm, s.slack, s.count = <const void *>address(norm), <const void *>address(slack), offset.size
+        return s
 
     cdef kl_bytes in_bytes(self):
         cdef kl_bytes b
@@ -209,6 +227,7 @@ cdef class Pairing:
         is column i."""
         cdef kl_top top
         top.k, top.skip_self, top.same = k, skip_self, same
+        top.sample = self.right.sampled()
         top.capacity = k + max(16, k // 4)
         cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c, s
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows

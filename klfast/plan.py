@@ -12,6 +12,7 @@ from functools import cache
 from numbers import Integral, Real
 
 import joblib
+import numpy as np
 from joblib.parallel import get_active_backend
 
 UNIT = {False: 2.0**-53, True: 2.0**-24}  # unit roundoff by `single`
@@ -116,6 +117,22 @@ COARSE_BINS = 1 << 15  # sums of products of bytes stay within 32 bits
 def coarse(m: int, width: int) -> bool:
     """Whether a float32 screen looks at bytes first, where the ISA can (src_c/kernels/coarse.h)."""
     return m >= COARSE_COLUMNS and 4 <= width <= COARSE_BINS
+
+
+# Columns whose values set the thresholds of a search with many neighbours. Measured, 200,000 columns of 64 bins, against
+# 2048 columns: 2 to 5% faster at k = 30 to 1000; 8192 are slower at k = 10 and no faster at k = 300.
+SAMPLE = 4096
+SAMPLE_FROM = 8 * SAMPLE
+
+
+@cache
+def sample(m: int) -> np.ndarray:
+    """The columns of that sample, ascending: one from each of SAMPLE equal parts of the m columns, at a place that no
+    order of the data is likely to share."""
+    count = SAMPLE if m >= SAMPLE_FROM else 0
+    t = np.arange(count, dtype=np.int64)
+    first, last = t * m // max(count, 1), (t + 1) * m // max(count, 1)
+    return first + (t * 2654435761 >> 8) % np.maximum(last - first, 1)  # 2^32 by the golden ratio, scattered
 
 
 @cache

@@ -345,6 +345,13 @@ typedef struct {
 void kl_dense_block(const kl_pairing *, const kl_dense_out *, int64_t begin, int64_t end,
                     int64_t col_begin, int64_t col_end, void *workspace, kl_stats *);
 
+/* Some of the right operand's m columns, packed as all of them are: number t is one of the columns
+ * [t m / count, (t + 1) m / count). */
+typedef struct {
+    const void *features, *offset, *norm, *slack;
+    int64_t count;                  /* 0: none */
+} kl_sample;
+
 /* Exact k nearest: rows [begin, end) against columns [col_begin, col_end). Values and column numbers
  * of the k smallest per row, ordered by (value, column), from row `begin` on. With `skip_self` row i
  * leaves out column i. Fewer than k candidates: the list ends with column -1. */
@@ -352,6 +359,7 @@ typedef struct {
     int64_t k, capacity;
     int32_t skip_self;
     int32_t same; /* row i is column i */
+    kl_sample sample;
 } kl_top;
 void kl_top_block(const kl_pairing *, const kl_top *, int64_t begin, int64_t end,
                   int64_t col_begin, int64_t col_end, double *values, int64_t *columns,

@@ -8,6 +8,7 @@ from clouds import exact as exact_values
 from named import ALL, FEW, MEASURES, takes
 
 import klfast as kl
+from klfast import plan
 from klfast.reference import smallest
 
 
@@ -117,6 +118,53 @@ def test_hundreds_of_tiles(isa):
     rng = np.random.default_rng(5)
     P, Q = rng.dirichlet(np.ones(3), 3), rng.dirichlet(np.ones(3), 60_000)
     assert_exact(kl.kneighbors(P, Q, 4, n_jobs=1), np.stack([kl.rowwise(p, Q) for p in P]), 4)
+
+
+SAMPLED = plan.SAMPLE_FROM + 1000
+
+
+def by_rows(P, Q):
+    return np.stack([kl.rowwise(p, Q) for p in P])
+
+
+def test_thresholds_of_a_sample(all_threads, isa, rng):
+    """So many references that thresholds start from a sample of them: in one part, and in parts of the columns."""
+    P, Q = rng.dirichlet(np.ones(5), 5), rng.dirichlet(np.ones(5), SAMPLED)
+    exact = by_rows(P, Q)
+    for k, n_jobs in ((10, 1), (100, 2), (100, 1), (1000, 2), (1000, 1), (4000, 1)):
+        assert_exact(kl.kneighbors(P, Q, k, n_jobs=n_jobs), exact, k)
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_a_sample_that_misleads(all_threads, isa, rng, near):
+    """The sampled references lie nearer than all others, so that thresholds start too low: or farther than all others."""
+    P, Q = rng.dirichlet(np.ones(5), 5), rng.dirichlet(np.ones(5), SAMPLED)
+    P[:3] = P[0] * rng.uniform(0.99, 1.01, (3, 5))
+    Q[plan.sample(SAMPLED)] = (P[0] if near else np.array([1, 1e-6, 1e-6, 1e-6, 1e-6])) * rng.uniform(
+        0.9, 1.1, (plan.SAMPLE, 5))
+    P, Q = (x / x.sum(axis=1, keepdims=True) for x in (P, Q))
+    exact = by_rows(P, Q)
+    for k, n_jobs in ((30, 1), (1000, 2), (1000, 1)):
+        assert_exact(kl.kneighbors(P, Q, k, n_jobs=n_jobs), exact, k)
+
+
+def test_ties_within_a_sample(all_threads, isa, rng):
+    """Multiples of seven rows: thousands of distances that differ by a rounding or not at all."""
+    base = rng.dirichlet(np.ones(5), 7)
+    Q = base[rng.integers(0, 7, SAMPLED)] * rng.uniform(1, 8, (SAMPLED, 1))
+    P, Q = kl.Categorical(counts=np.concatenate([base[:1], rng.dirichlet(np.ones(5), 1)])), kl.Categorical(counts=Q)
+    exact = brute_force(P, Q)
+    for k, n_jobs in ((30, 1), (300, 2), (1000, 1)):
+        assert_exact(kl.kneighbors(P, Q, k, n_jobs=n_jobs), exact, k)
+
+
+def test_a_sample_of_the_rows_themselves(rng):
+    Q = rng.dirichlet(np.ones(5), SAMPLED)
+    rows = [0, 1, SAMPLED // 2, SAMPLED - 1]
+    values, columns = kl.kneighbors(Q, k=100)
+    exact = by_rows(Q[rows], Q)
+    exact[range(4), rows] = np.inf
+    assert_exact((values[rows], columns[rows]), exact, 100)
 
 
 @pytest.mark.parametrize("name", ["dirichlet-1", "duplicates", "zero-ridden"])

@@ -117,3 +117,12 @@ def test_joblib_comes_before_the_environment(monkeypatch):
 ])
 def test_threads_worth_waking(threads, bins, expected):
     assert plan.worth(threads, bins) == expected
+
+
+@pytest.mark.parametrize("m", [plan.SAMPLE_FROM, plan.SAMPLE_FROM + 1, 200_000, 3 * 10**9])
+def test_a_sample_has_a_column_of_each_part(m):
+    columns = plan.sample(m)
+    assert columns.tolist() == sorted(set(columns.tolist())) and columns.size == plan.SAMPLE
+    parts = [t * m // plan.SAMPLE for t in range(plan.SAMPLE + 1)]
+    assert all(first <= column < last for first, column, last in zip(parts, columns.tolist(), parts[1:]))
+    assert plan.sample(plan.SAMPLE_FROM - 1).size == 0

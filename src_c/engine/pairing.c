@@ -41,8 +41,9 @@ kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *
         w.threshold = take(m, &used, numbers);
         w.hit_value = take(m, &used, area * w.element);
         w.hit_bound = take(m, &used, area * w.element);
-        w.candidates = take(m, &used, rows * (8 + top_capacity * 32));
-        w.selection = take(m, &used, 8 * (top_capacity > SELECTION ? top_capacity : SELECTION));
+        w.candidates = take(m, &used, rows * kl_list_bytes(top_capacity));
+        w.sorting = take(m, &used, kl_list_bytes(top_capacity));
+        w.selection = take(m, &used, 4 * (top_capacity > SELECTION ? top_capacity : SELECTION));
     } else
         w.tile = take(m, &used, area * w.element);
     w.bytes = used;
@@ -140,6 +141,18 @@ double kl_exact_value(const kl_pairing *p, const kl_workspace *w, int64_t i, int
     double value;
     kl_exact_values(p, w, 1, &i, &j, &value, stats);
     return value;
+}
+
+#define PREFETCHED 1024 /* bytes of a row; beyond, the processor goes on by itself */
+
+void kl_prefetch(const kl_pairing *p, int64_t j)
+{
+    const kl_rows *rows = p->right;
+    if (!rows->family) __builtin_prefetch(p->right_norms + j);
+    if (!rows->data || rows->indptr) return;
+    const char *row = rows->data + (rows->index ? rows->index[j] : j) * rows->row_stride;
+    const int64_t bytes = rows->n_cols * rows->col_stride, most = bytes < PREFETCHED ? bytes : PREFETCHED;
+    for (int64_t at = 0; at < most; at += 64) __builtin_prefetch(row + at);
 }
 
 static void put(void *tile, int64_t at, int32_t single, double value)

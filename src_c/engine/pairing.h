@@ -15,11 +15,15 @@ typedef struct {
     void *hit_value, *hit_bound, *threshold, *tile;
     double *scratch;          /* kl_scratch_of doubles */
     char *candidates;         /* top-k: room for row_block lists */
-    double *selection;        /* top-k: room for the numbers of a list, or SELECTION */
+    void *sorting;            /* top-k: room for a list */
+    int32_t *selection;       /* top-k: room for the numbers of a list, or SELECTION */
     int64_t panel_rows, panel_cols, element, words, width, bytes; /* width: features a row */
 } kl_workspace;
 
 #define SELECTION 256
+
+/* Bytes of a row's list of candidates. */
+static inline int64_t kl_list_bytes(int64_t capacity) { return 8 + capacity * 24; }
 
 /* Lay a workspace out over `memory` (NULL: only count the bytes). */
 kl_workspace kl_workspace_over(const kl_pairing *, int64_t top_capacity, void *memory);
@@ -41,6 +45,9 @@ double kl_exact_value(const kl_pairing *, const kl_workspace *, int64_t i, int64
 int64_t kl_pairs_together(const kl_pairing *);
 void kl_exact_values(const kl_pairing *, const kl_workspace *, int64_t n, const int64_t *i, const int64_t *j,
                      double *out, kl_stats *);
+
+/* Ask for what the exact values of column j need, early. */
+void kl_prefetch(const kl_pairing *, int64_t j);
 
 /* Finished values of the encoded rows [begin, begin + rows) against columns [col, col + cols): to `out`, or with NULL
  * to the workspace's tile. `stream`: past the caches, where nothing reads them again. Returns where they are; *stride

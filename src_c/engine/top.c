@@ -6,10 +6,9 @@
  * by the threshold; a list that stays full (ties) is settled by exact values. Those have the shift and the finish, so
  * ends are only compared with ends.
  */
-#include "pairing.h"
+#include "candidates.h"
 
 #include <float.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define FIRST_COLUMNS 64 /* a multiple of every panel's width */
@@ -26,78 +25,47 @@ static int coarse_pays(const kl_product_args *args, const kl_workspace *w)
 {
     const int64_t tiles = (args->rows + w->panel_rows - 1) / w->panel_rows
                         * ((args->cols + w->panel_cols - 1) / w->panel_cols);
-    return args->passed < tiles * w->panel_rows / 2;
+    return args->passed < tiles * w->panel_rows * 2 / 3;
 }
 
+/* Candidates whose exact values are computed together. */
 typedef struct {
-    double low, high; /* the sum lies between, up to the row's shift */
-    double exact;     /* NaN: not known yet */
-    int64_t column;
-} candidate;
+    int64_t most, count, rows[KL_TOGETHER], columns[KL_TOGETHER];
+    candidate *of[KL_TOGETHER];
+} batch;
 
-typedef struct {
-    int64_t count;
-    candidate list[];
-} candidates;
-
-static candidates *list_of(const kl_workspace *w, int64_t capacity, int64_t row)
+static void settle_batch(const kl_pairing *p, const kl_workspace *w, batch *b, kl_stats *stats)
 {
-    return (candidates *)(w->candidates + row * (8 + capacity * (int64_t)sizeof(candidate)));
+    double exact[KL_TOGETHER];
+    kl_exact_values(p, w, b->count, b->rows, b->columns, exact, stats);
+    for (; b->count; b->count--) b->of[b->count - 1]->exact = exact[b->count - 1];
 }
 
-static int by_value(const void *a, const void *b) /* the order of the answer */
-{
-    const candidate *x = a, *y = b;
-    if (x->exact != y->exact) return x->exact < y->exact ? -1 : 1;
-    return (x->column > y->column) - (x->column < y->column);
-}
-
-/* The k-th smallest of n numbers (k from 1), which it reorders (Hoare's selection). */
-static double kth_smallest(double *x, int64_t n, int64_t k)
-{
-    if (k == 1) {
-        double least = x[0];
-        for (int64_t t = 1; t < n; t++) least = x[t] < least ? x[t] : least;
-        return least;
-    }
-    int64_t left = 0, right = n - 1;
-    while (left < right) {
-        const double pivot = x[left + (right - left) / 2];
-        int64_t i = left, j = right;
-        while (i <= j) {
-            while (x[i] < pivot) i++;
-            while (x[j] > pivot) j--;
-            if (i <= j) {
-                const double t = x[i];
-                x[i++] = x[j];
-                x[j--] = t;
-            }
-        }
-        if (k - 1 <= j) right = j;
-        else if (k - 1 >= i) left = i;
-        else break;
-    }
-    return x[k - 1];
-}
-
-static void settle(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t row, kl_stats *stats)
+/* The exact values of a row's candidates; the last few are left to the caller. */
+static void settle_into(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t row, batch *b, kl_stats *stats)
 {
     for (int64_t t = 0; t < c->count; t++) {
         candidate *x = c->list + t;
         if (x->exact == x->exact) continue;
-        x->exact = kl_exact_value(p, w, row, x->column, stats);
+        kl_prefetch(p, x->column); /* they lie anywhere, and each would be waited for */
+        b->of[b->count] = x;
+        b->rows[b->count] = row;
+        b->columns[b->count++] = x->column;
+        if (b->count == b->most) settle_batch(p, w, b, stats);
     }
-    qsort(c->list, (size_t)c->count, sizeof *c->list, by_value);
 }
 
 /* Drop what cannot be among the k nearest; returns the new threshold. Needs count >= k. */
 static double thin(const kl_workspace *w, candidates *c, int64_t k)
 {
-    for (int64_t t = 0; t < c->count; t++) w->selection[t] = c->list[t].high;
-    const double threshold = kth_smallest(w->selection, c->count, k);
+    for (int64_t t = 0; t < c->count; t++) w->selection[t] = key_of(c->list[t].high);
+    const float threshold = kth_smallest(w->selection, c->count, k);
     int64_t kept = 0;
-    for (int64_t t = 0; t < c->count; t++)
-        if (c->list[t].low <= threshold) c->list[kept++] = c->list[t];
+    for (int64_t t = 0; t < c->count; t++) {
+        const candidate x = c->list[t];
+        c->list[kept] = x;
+        kept += x.low <= threshold;
+    }
     c->count = kept;
     return threshold;
 }
@@ -108,21 +76,40 @@ static double make_room(const kl_pairing *p, const kl_workspace *w, candidates *
 {
     const double threshold = thin(w, c, k);
     if (c->count > capacity - (capacity - k) / 2) {
-        settle(p, w, c, row, stats);
+        batch b = {.most = kl_pairs_together(p), .count = 0};
+        settle_into(p, w, c, row, &b, stats);
+        settle_batch(p, w, &b, stats);
+        sort(c->list, c->count, w->sorting);
         c->count = k;
     }
     return threshold;
 }
 
-/* To a float32 not below: that costs no branch, of which half would be mistaken. */
-static void lower_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double threshold)
+static double threshold_of(const kl_pairing *p, const kl_workspace *w, int64_t row)
 {
-    if (!p->single) {
-        ((double *)w->threshold)[row] = threshold < DBL_MAX ? threshold : DBL_MAX;
-        return;
-    }
-    const double above = threshold + fabs(threshold) * 0x1p-23 + FLT_MIN;
-    ((float *)w->threshold)[row] = threshold == -INFINITY ? -INFINITY : above < FLT_MAX ? (float)above : FLT_MAX;
+    return p->single ? ((float *)w->threshold)[row] : ((double *)w->threshold)[row];
+}
+
+static void set_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double threshold)
+{
+    if (p->single) ((float *)w->threshold)[row] = (float)threshold;
+    else ((double *)w->threshold)[row] = threshold;
+}
+
+/* Lets everything through: no sum lies above. */
+static double open_threshold(const kl_pairing *p) { return p->single ? FLT_MAX : DBL_MAX; }
+
+/* An upper end as the screen compares with it. */
+static double screened(const kl_pairing *p, double end)
+{
+    const double open = open_threshold(p), up = p->single ? above(end) : end;
+    return up < open ? up : open;
+}
+
+static void lower_threshold(const kl_pairing *p, kl_workspace *w, int64_t row, double end)
+{
+    const double threshold = screened(p, end);
+    if (threshold < threshold_of(p, w, row)) set_threshold(p, w, row, threshold);
 }
 
 static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_product_args *args,
@@ -132,12 +119,12 @@ static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_
         const int64_t i = args->doubts[h] >> 16, j = col + (args->doubts[h] & 0xffff);
         const double value = p->single ? ((float *)w->hit_value)[h] : ((double *)w->hit_value)[h];
         const double bound = p->single ? ((float *)w->hit_bound)[h] : ((double *)w->hit_bound)[h];
-        const double now = p->single ? ((float *)w->threshold)[i] : ((double *)w->threshold)[i];
-        if (value - bound > now || (top->skip_self && j == begin + i)) continue;
+        const double now = threshold_of(p, w, i);
+        if (value - bound > now || now == -INFINITY || (top->skip_self && j == begin + i)) continue;
         if (p->right_support && kl_unsupported(p, w, i, j)) continue;
         candidates *c = list_of(w, top->capacity, i);
         const double high = value + bound;
-        c->list[c->count++] = (candidate){value - bound, high, NAN, j};
+        c->list[c->count++] = (candidate){below(value - bound), above(high), NAN, j};
         stats->candidates++;
         if (top->k == 1 && high < now) lower_threshold(p, w, i, high);
         if (c->count == top->capacity)
@@ -157,13 +144,13 @@ static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, 
     }
 }
 
-/* Thresholds from the first columns: of the least upper ends of many disjoint sets of columns, the k-th smallest has k
- * entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. `kept`: room
- * for the values, column_block a row, or NULL. */
-static int first_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t n, int64_t col,
-                            int64_t cols, void *kept, kl_stats *stats)
+/* Thresholds from some columns: of the least upper ends of many disjoint sets of columns, the k-th smallest (k: `wanted`)
+ * has k entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. `kept`:
+ * room for the values, column_block a row, or NULL. */
+static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted, int64_t n, int64_t col, int64_t cols,
+                            void *kept, kl_stats *stats)
 {
-    const int64_t wanted = top->k + top->skip_self, width = w->panel_cols, sets = (2 * wanted + width - 1) / width;
+    const int64_t width = w->panel_cols, sets = (2 * wanted + width - 1) / width;
     const int64_t part = (cols + width - 1) / width / sets * width, ends = wanted == 1 ? 1 : sets * width;
     if (p->right_support || part == 0 || ends > SELECTION || ends > p->column_block) return 0;
     for (int64_t s = 0; s < sets; s++) {
@@ -177,7 +164,8 @@ static int first_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace
     }
     for (int64_t i = 0; i < n; i++) {
         for (int64_t t = 0; t < ends; t++)
-            w->selection[t] = p->single ? ((float *)w->hit_bound)[i * ends + t] : ((double *)w->hit_bound)[i * ends + t];
+            w->selection[t] = key_of(p->single ? ((float *)w->hit_bound)[i * ends + t]
+                                               : above(((double *)w->hit_bound)[i * ends + t]));
         const double end = kth_smallest(w->selection, ends, wanted);
         lower_threshold(p, w, i, end + fabs(end) * 0x1p-20); /* up by the rounding of value + bound */
     }
@@ -189,7 +177,7 @@ static int first_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace
 static int screen_few(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n, int64_t col,
                       int64_t cols, kl_stats *stats)
 {
-    if (cols > p->column_block || !first_thresholds(p, top, w, n, col, cols, w->hit_value, stats)) return 0;
+    if (cols > p->column_block || !first_thresholds(p, w, top->k + top->skip_self, n, col, cols, w->hit_value, stats)) return 0;
     kl_product_args args = kl_block_args(p, w, n, col, cols);
     args.kept = w->hit_value;
     args.kept_stride = p->column_block;
@@ -198,17 +186,48 @@ static int screen_few(const kl_pairing *p, const kl_top *top, kl_workspace *w, i
     return 1;
 }
 
-/* Many columns: thresholds from a sample, then step by step. */
-static void screen_many(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n,
-                        int64_t col_begin, int64_t col_end, kl_stats *stats)
+/* How many of a sample's values may lie below the k-th smallest of all: no more in all but MISSES of the rows, if `mean`
+ * of them are expected. (Fewer than this where the sample is drawn without replacement.) */
+#define MISSES 1e-5
+static int64_t sample_rank(double mean)
 {
-    /* Among themselves, rows start with their own neighbourhood, where data that came in some order have their nearest;
-     * then around the end. */
-    const int64_t block = p->column_block, home = begin / FIRST_COLUMNS * FIRST_COLUMNS;
-    const int64_t first = top->same && home > col_begin && home < col_end ? home : col_begin;
-    const int64_t all = col_end - col_begin, sample = all < FEW_COLUMNS ? SAMPLE_OF_FEW : SAMPLE;
-    const int64_t seen = col_end - first < sample ? col_end - first : sample;
-    int64_t known = first_thresholds(p, top, w, n, first, seen, NULL, stats) ? seen : 0, cols, pause = 0;
+    double share = exp(-mean), more = 1 - share;
+    int64_t rank = 1;
+    for (; more > MISSES; rank++) {
+        share *= mean / (double)rank;
+        more -= share;
+    }
+    return rank;
+}
+
+/* Thresholds from the sample of the columns, below which there are k entries in all likelihood: settled() tells. Returns
+ * whether it set them, as it does where it expects far fewer hits from them. */
+static int guess_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t n, int64_t col_begin,
+                            int64_t col_end, kl_stats *stats)
+{
+    const kl_sample *sample = &top->sample;
+    const int64_t m = p->right->n_rows, width = w->panel_cols, wanted = top->k + top->skip_self;
+    const int64_t from = (col_begin * sample->count + m * width - 1) / (m * width) * width;
+    const int64_t to = col_end * sample->count / (m * width) * width;
+    if (to <= from) return 0;
+    const double mean = (double)wanted * (double)(to - from) / (double)(col_end - col_begin);
+    if (mean > SELECTION) return 0;
+    const int64_t rank = sample_rank(mean);
+    if (2 * rank > wanted) return 0;
+    kl_pairing sampled = *p;
+    sampled.features = sample->features, sampled.offset = sample->offset;
+    sampled.norm = sample->norm, sampled.slack = sample->slack;
+    sampled.bytes.bytes = NULL;
+    return first_thresholds(&sampled, w, rank, n, from, to - from, NULL, stats);
+}
+
+/* Every column [col_begin, col_end), from `first` on and then around the end, against n rows. Their thresholds have seen
+ * `known` columns. */
+static void search(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n, int64_t col_begin,
+                   int64_t col_end, int64_t first, int64_t known, kl_stats *stats)
+{
+    const int64_t block = p->column_block, all = col_end - col_begin;
+    int64_t cols, pause = 0;
     for (int64_t done = 0; done < all; done += cols) {
         /* Thresholds only move between steps: not many more columns at a time than they have seen. */
         const int64_t fresh = done > known ? done : known, half = fresh / 2 / FIRST_COLUMNS * FIRST_COLUMNS;
@@ -230,29 +249,36 @@ static void screen_many(const kl_pairing *p, const kl_top *top, kl_workspace *w,
     }
 }
 
-/* All lists' exact values, those of different rows together. */
-static void settle_all(const kl_pairing *p, const kl_top *top, const kl_workspace *w, int64_t begin, int64_t n,
-                       kl_stats *stats)
+/* Whether a row's k nearest are among its candidates: k of them certainly lie below its threshold, or nothing lies above.
+ * Closes the row if so, else starts it again. */
+static int settled(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t row)
 {
-    const int64_t most = kl_pairs_together(p);
-    int64_t rows[KL_TOGETHER], columns[KL_TOGETHER], count = 0;
-    candidate *open[KL_TOGETHER];
-    double exact[KL_TOGETHER];
-    for (int64_t i = 0; i < n; i++) {
-        candidates *c = list_of(w, top->capacity, i);
-        for (int64_t t = 0; t < c->count; t++) {
-            candidate *x = c->list + t;
-            if (x->exact == x->exact) continue;
-            open[count] = x;
-            rows[count] = begin + i;
-            columns[count++] = x->column;
-            if (count < most) continue;
-            kl_exact_values(p, w, count, rows, columns, exact, stats);
-            for (; count; count--) open[count - 1]->exact = exact[count - 1];
-        }
-    }
-    kl_exact_values(p, w, count, rows, columns, exact, stats);
-    for (; count; count--) open[count - 1]->exact = exact[count - 1];
+    candidates *c = list_of(w, top->capacity, row);
+    const double threshold = threshold_of(p, w, row);
+    const int sure = threshold == open_threshold(p)
+                     || (c->count >= top->k && screened(p, thin(w, c, top->k)) <= threshold);
+    set_threshold(p, w, row, sure ? -INFINITY : open_threshold(p));
+    if (!sure) c->count = 0;
+    return sure;
+}
+
+/* Many columns: thresholds from a sample, then step by step. */
+static void screen_many(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n,
+                        int64_t col_begin, int64_t col_end, kl_stats *stats)
+{
+    /* Among themselves, rows start with their own neighbourhood, where data that came in some order have their nearest;
+     * then around the end. */
+    const int64_t home = begin / FIRST_COLUMNS * FIRST_COLUMNS;
+    const int64_t first = top->same && home > col_begin && home < col_end ? home : col_begin;
+    const int64_t all = col_end - col_begin, sample = all < FEW_COLUMNS ? SAMPLE_OF_FEW : SAMPLE;
+    const int64_t seen = col_end - first < sample ? col_end - first : sample;
+    const int guessed = guess_thresholds(p, top, w, n, col_begin, col_end, stats);
+    int64_t known = guessed ? all : 0, misses = 0;
+    if ((!guessed || top->same) && first_thresholds(p, w, top->k + top->skip_self, n, first, seen, NULL, stats) && !guessed)
+        known = seen;
+    search(p, top, w, begin, n, col_begin, col_end, first, known, stats);
+    for (int64_t i = 0; i < n && guessed; i++) misses += !settled(p, top, w, i);
+    if (misses) search(p, top, w, begin, n, col_begin, col_end, first, 0, stats);
 }
 
 void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t end,
@@ -261,23 +287,25 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
 {
     kl_workspace w = kl_workspace_over(p, top->capacity, memory);
     const int64_t n = end - begin, k = top->k;
+    batch b = {.most = kl_pairs_together(p), .count = 0};
     w.up_to_shift = 1;
     kl_encode_left(p, &w, begin, end, stats);
     for (int64_t i = 0; i < n; i++) {
-        lower_threshold(p, &w, i, INFINITY);
+        set_threshold(p, &w, i, open_threshold(p));
         list_of(&w, top->capacity, i)->count = 0;
     }
-    for (int64_t i = n; i % w.panel_rows; i++) lower_threshold(p, &w, i, -INFINITY);
+    for (int64_t i = n; i % w.panel_rows; i++) set_threshold(p, &w, i, -INFINITY);
     if (!screen_few(p, top, &w, begin, n, col_begin, col_end - col_begin, stats))
         screen_many(p, top, &w, begin, n, col_begin, col_end, stats);
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
         if (c->count > k) thin(&w, c, k);
+        settle_into(p, &w, c, begin + i, &b, stats);
     }
-    settle_all(p, top, &w, begin, n, stats);
+    settle_batch(p, &w, &b, stats);
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
-        if (c->count > 1) qsort(c->list, (size_t)c->count, sizeof *c->list, by_value);
+        sort(c->list, c->count, w.sorting);
         while (c->count && c->list[c->count - 1].exact == INFINITY) c->count--; /* not all of them: filled below */
         if (c->count < k) fill_infinite(c, k, begin + i, top->skip_self, col_begin, col_end);
         for (int64_t t = 0; t < k; t++) {

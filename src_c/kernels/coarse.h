@@ -125,7 +125,7 @@ static uint32_t kl_coarse_hits(const kl_product_args *args, int64_t r, int64_t c
 }
 
 /* Some rows of a tile (n of KL_STRIP, the bits of `rows`) by their float32 products: the same bits as the whole tile's. */
-#define KL_STRIP 4
+#define KL_STRIP 8
 
 KL_INLINE void kl_strip(const kl_product_args *args, int64_t r, int64_t c, uint32_t rows, int n, kl_tile_f32 *tile)
 {
@@ -156,6 +156,10 @@ static __attribute__((noinline)) void kl_strips(const kl_product_args *args, int
     case 1: kl_strip(args, r, c, rows, 1, tile); break;
     case 2: kl_strip(args, r, c, rows, 2, tile); break;
     case 3: kl_strip(args, r, c, rows, 3, tile); break;
+    case 4: kl_strip(args, r, c, rows, 4, tile); break;
+    case 5: kl_strip(args, r, c, rows, 5, tile); break;
+    case 6: kl_strip(args, r, c, rows, 6, tile); break;
+    case 7: kl_strip(args, r, c, rows, 7, tile); break;
     default: kl_strip(args, r, c, rows, KL_STRIP, tile);
     }
 }

@@ -205,14 +205,19 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *whole_block, kl_sta
     whole_block->n_doubts = n_doubts;
 }
 
-/* To the list: the entries of row r from column c on whose lower end does not exceed the row's threshold. */
-KL_INLINE int64_t KL_NAME(kl_list_hits)(const kl_product_args *args, KL_V value, KL_V bound, int64_t r, int64_t c, int64_t n)
+/* To the list: the entries of row r in the panel at column c whose lower end does not exceed the row's threshold. */
+KL_INLINE int64_t KL_NAME(kl_list_hits)(const kl_product_args *args, const KL_V *value, const KL_V *bound, int64_t r,
+                                        int64_t c, int64_t n)
 {
-    KL_T values[KL_W], bounds[KL_W];
-    uint32_t hit = KL_BITS(value - bound <= KL_NAME(kl_set)(((const KL_T *)args->threshold)[r]));
+    const KL_V threshold = KL_NAME(kl_set)(((const KL_T *)args->threshold)[r]);
+    KL_T values[KL_NR], bounds[KL_NR];
+    uint32_t hit = 0;
+    KL_UNROLL for (int h = 0; h < 2; h++) hit |= (uint32_t)KL_BITS(value[h] - bound[h] <= threshold) << (h * KL_W);
     if (!hit) return n;
-    KL_NAME(kl_store)(values, value);
-    KL_NAME(kl_store)(bounds, bound);
+    KL_UNROLL for (int h = 0; h < 2; h++) {
+        KL_NAME(kl_store)(values + h * KL_W, value[h]);
+        KL_NAME(kl_store)(bounds + h * KL_W, bound[h]);
+    }
     for (; hit; hit &= hit - 1, n++) {
         const int64_t lane = __builtin_ctz(hit);
         ((KL_T *)args->hit_value)[n] = values[lane];
@@ -225,12 +230,15 @@ KL_INLINE int64_t KL_NAME(kl_list_hits)(const kl_product_args *args, KL_V value,
 static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_args *args,
     const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, uint32_t rows, int64_t n)
 {
-    for (; rows; rows &= rows - 1)
-        for (int h = 0, i = __builtin_ctz(rows); h < 2; h++) {
-            KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
-            KL_V bound = KL_NAME(kl_bounds_of)(args->relative != 0, args, value, r, c, i, h);
-            n = KL_NAME(kl_list_hits)(args, value, bound, r + i, c + h * KL_W, n);
+    for (; rows; rows &= rows - 1) {
+        const int i = __builtin_ctz(rows);
+        KL_V value[2], bound[2];
+        KL_UNROLL for (int h = 0; h < 2; h++) {
+            value[h] = KL_NAME(kl_values)(args, tile, r, c, i, h);
+            bound[h] = KL_NAME(kl_bounds_of)(args->relative != 0, args, value[h], r, c, i, h);
         }
+        n = KL_NAME(kl_list_hits)(args, value, bound, r + i, c, n);
+    }
     return n;
 }
 
@@ -336,9 +344,12 @@ static void KL_NAME(kl_hits)(kl_product_args *args, kl_stats *stats)
     int64_t n = 0;
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t r = 0; r < args->rows; r++)
-        for (int64_t c = 0; c < args->cols; c += KL_W) {
-            KL_V value = KL_NAME(kl_load)((const KL_T *)args->kept + r * args->kept_stride + c);
-            KL_V bound = KL_NAME(kl_bounds_of)(args->relative != 0, args, value, r, c, 0, 0);
+        for (int64_t c = 0; c < args->cols; c += KL_NR) {
+            KL_V value[2], bound[2];
+            KL_UNROLL for (int h = 0; h < 2; h++) {
+                value[h] = KL_NAME(kl_load)((const KL_T *)args->kept + r * args->kept_stride + c + h * KL_W);
+                bound[h] = KL_NAME(kl_bounds_of)(args->relative != 0, args, value[h], r, c, 0, h);
+            }
             n = KL_NAME(kl_list_hits)(args, value, bound, r, c, n);
         }
     args->n_doubts = n;
