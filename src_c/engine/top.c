@@ -44,10 +44,12 @@ static void settle_batch(const kl_pairing *p, const kl_workspace *w, batch *b, k
 /* The exact values of a row's candidates; the last few are left to the caller. */
 static void settle_into(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t row, batch *b, kl_stats *stats)
 {
-    for (int64_t t = 0; t < c->count; t++) {
-        candidate *x = c->list + t;
+    for (int64_t ahead = 0; ahead < c->count + KL_TOGETHER; ahead++) {
+        /* They lie anywhere, and each would be waited for. */
+        if (ahead < c->count) kl_prefetch(p, c->list[ahead].column);
+        if (ahead < KL_TOGETHER) continue;
+        candidate *x = c->list + ahead - KL_TOGETHER;
         if (x->exact == x->exact) continue;
-        kl_prefetch(p, x->column); /* they lie anywhere, and each would be waited for */
         b->of[b->count] = x;
         b->rows[b->count] = row;
         b->columns[b->count++] = x->column;
