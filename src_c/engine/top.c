@@ -4,10 +4,8 @@
  * the k-th smallest upper end so far: whatever starts above it cannot be among the k nearest. Full
  * lists are thinned by the threshold; a list that stays full (ties) is settled by exact values.
  */
+#include "candidates.h"
 #include "pairing.h"
-
-#include <float.h>
-#include <string.h>
 
 #define FIRST_COLUMNS 64 /* a multiple of every panel's width */
 
@@ -19,25 +17,13 @@
 /* Where the coarse screen lets most rows of tiles through (near rows, or hits everywhere), the next blocks of columns do
  * without it. It costs about a quarter of the product. */
 #define COARSE_PAUSE 7
+
 static int coarse_pays(const kl_product_args *args, const kl_workspace *w)
 {
     const int64_t tiles = (args->rows + w->panel_rows - 1) / w->panel_rows
                         * ((args->cols + w->panel_cols - 1) / w->panel_cols);
     return args->passed < tiles * w->panel_rows * 2 / 3;
 }
-
-typedef struct {
-    union {
-        struct { float low, high; }; /* the exact value lies between                       */
-        double exact;                /* with the column's complement: the value is known */
-    };
-    int64_t column;
-} candidate;
-
-typedef struct {
-    int64_t count;
-    candidate list[];
-} candidates;
 
 /* kl_finished and kl_unfinished, at no cost where the sum is the value. */
 static inline double finished(const kl_divergence *f, double sum)
@@ -55,95 +41,6 @@ static candidates *list_of(const kl_workspace *w, int64_t capacity, int64_t row)
     return (candidates *)(w->candidates + row * kl_list_bytes(capacity));
 }
 
-static inline int is_known(const candidate *c) { return c->column < 0; }
-
-/* Floats on both sides of a number, 2^-22 away for all roundings since its bounds. */
-static inline float below(double x)
-{
-    const double low = x - fabs(x) * 0x1p-22 - FLT_MIN;
-    return low < FLT_MAX ? (float)low : FLT_MAX;
-}
-
-static inline float above(double x)
-{
-    const double high = x + fabs(x) * 0x1p-22 + FLT_MIN;
-    return high < FLT_MAX ? (float)high : INFINITY;
-}
-
-/* Integers in the order of the floats that they stand for. */
-static inline int32_t key_of(float x)
-{
-    int32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits ^ ((bits >> 31) & INT32_MAX);
-}
-
-static inline float number_of(int32_t key)
-{
-    const int32_t bits = key ^ ((key >> 31) & INT32_MAX);
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-/* The k-th smallest of n numbers (k from 1) by their keys. Halves the range of the answer: some twenty counts without a
- * branch take a tenth of the time of Hoare's selection, whose branches nothing predicts. */
-static float kth_smallest(const int32_t *x, int64_t n, int64_t k)
-{
-    int32_t least = x[0], most = x[0];
-    for (int64_t t = 1; t < n; t++) {
-        least = x[t] < least ? x[t] : least;
-        most = x[t] > most ? x[t] : most;
-    }
-    int64_t low = least, high = k == 1 ? least : most;
-    while (low < high) {
-        const int32_t middle = (int32_t)((low + high) >> 1);
-        int32_t count = 0;
-        for (int64_t t = 0; t < n; t++) count += x[t] <= middle;
-        if (count >= k) high = middle;
-        else low = (int64_t)middle + 1;
-    }
-    return number_of((int32_t)low);
-}
-
-static inline int comes_first(const candidate *a, const candidate *b) /* the order of the answer; both are known */
-{
-    return (a->exact < b->exact) | ((a->exact == b->exact) & (a->column > b->column));
-}
-
-/* Runs of this length are sorted by insertion. */
-#define RUN 8
-
-static void sort(candidate *list, int64_t n, candidate *space)
-{
-    for (int64_t begin = 0; begin < n; begin += RUN)
-        for (int64_t t = begin + 1; t < n && t < begin + RUN; t++) {
-            const candidate x = list[t];
-            int64_t at = t;
-            for (; at > begin && comes_first(&x, list + at - 1); at--) list[at] = list[at - 1];
-            list[at] = x;
-        }
-    candidate *from = list, *to = space;
-    for (int64_t run = RUN; run < n; run *= 2) {
-        for (int64_t begin = 0; begin < n; begin += 2 * run) {
-            const int64_t middle = begin + run < n ? begin + run : n, end = begin + 2 * run < n ? begin + 2 * run : n;
-            int64_t a = begin, b = middle, at = begin;
-            while (a < middle && b < end) {
-                const int second = comes_first(from + b, from + a);
-                to[at++] = from[second ? b : a];
-                a += !second;
-                b += second;
-            }
-            memcpy(to + at, from + a, (size_t)(middle - a) * sizeof *to);
-            memcpy(to + at + middle - a, from + b, (size_t)(end - b) * sizeof *to);
-        }
-        candidate *last = from;
-        from = to;
-        to = last;
-    }
-    if (from != list) memcpy(list, from, (size_t)n * sizeof *list);
-}
-
 /* Candidates whose rows are asked for ahead of their turn: they lie anywhere, and each would be waited for. */
 #define AHEAD 6
 
@@ -156,36 +53,18 @@ static void settle(const kl_pairing *p, const kl_workspace *w, candidates *c, in
         x->exact = kl_exact_value(p, w, row, x->column, stats);
         x->column = ~x->column;
     }
-    sort(c->list, c->count, w->sorting);
-}
-
-/* Drop what cannot be among the k nearest; returns the new threshold. Needs count >= k. */
-static double thin(const kl_workspace *w, candidates *c, int64_t k)
-{
-    for (int64_t t = 0; t < c->count; t++) {
-        const candidate *x = c->list + t;
-        w->selection[t] = key_of(is_known(x) ? above(x->exact) : x->high);
-    }
-    const float threshold = kth_smallest(w->selection, c->count, k);
-    int64_t kept = 0;
-    for (int64_t t = 0; t < c->count; t++) {
-        const candidate x = c->list[t];
-        c->list[kept] = x;
-        kept += (is_known(&x) ? below(x.exact) : x.low) <= threshold;
-    }
-    c->count = kept;
-    return threshold;
+    kl_sort_candidates(c->list, c->count, w->sorting);
 }
 
 /* Make room in a full list; returns the new threshold. */
 static double make_room(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t k,
                         int64_t capacity, int64_t row, kl_stats *stats)
 {
-    double threshold = thin(w, c, k);
+    double threshold = kl_thin(c, k, w->selection);
     if (c->count > capacity - (capacity - k) / 2) {
         settle(p, w, c, row, stats);
         c->count = k;
-        threshold = c->list[k - 1].exact;
+        threshold = above(c->list[k - 1].exact);
     }
     return threshold;
 }
@@ -253,8 +132,9 @@ static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, 
     }
 }
 
-/* Thresholds from some columns: of the least upper ends of many disjoint sets of columns, the k-th smallest (k: `wanted`)
- * has k entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. */
+/* Thresholds from some columns: of the least upper ends of many disjoint sets of columns, the k-th smallest, k being
+ * `wanted`, has k entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty
+ * bins. */
 static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted, int64_t n, int64_t col, int64_t cols,
                             kl_stats *stats)
 {
@@ -271,15 +151,15 @@ static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted
         for (int64_t t = 0; t < ends; t++)
             w->selection[t] = key_of(p->single ? ((float *)w->hit_value)[i * ends + t]
                                                : (float)((double *)w->hit_value)[i * ends + t]);
-        const double end = kth_smallest(w->selection, ends, wanted);
+        const double end = kl_kth_smallest(w->selection, ends, wanted);
         /* Up by the roundings of value + bound and of the finish. Never below 0, which is the least exact value. */
-        lower_threshold(p, w, i, finished(p->divergence, end > 0 ? end * (1 + 0x1p-20) : 0));
+        lower_threshold(p, w, i, above(finished(p->divergence, end > 0 ? end * (1 + 0x1p-20) : 0)));
     }
     return 1;
 }
 
-/* How many of a sample's values may lie below the k-th smallest of all: no more in all but MISSES of the rows, if `mean`
- * of them are expected. (Fewer than this where the sample is drawn without replacement.) */
+/* How many of a sample's values may lie below the k-th smallest of all: fewer in all but MISSES of the rows, if `mean`
+ * of them are expected. (Poisson; without replacement they spread less.) */
 #define MISSES 1e-5
 static int64_t sample_rank(double mean)
 {
@@ -292,8 +172,8 @@ static int64_t sample_rank(double mean)
     return rank;
 }
 
-/* Thresholds from the sample of the columns, below which there are k entries in all likelihood: settled() tells. Returns
- * whether it set them, as it does where it expects far fewer hits from them. */
+/* Thresholds from the sample of the columns, below which there are k entries in all likelihood: settled() tells.
+ * Returns whether it set them, as it does where it expects far fewer hits from them. */
 static int guess_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t n, int64_t col_begin,
                             int64_t col_end, kl_stats *stats)
 {
@@ -313,8 +193,8 @@ static int guess_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace
     return first_thresholds(&sampled, w, rank, n, from, to - from, stats);
 }
 
-/* Every column [col_begin, col_end), from `first` on and then around the end, against n rows. Their thresholds have seen
- * `known` columns. */
+/* Every column [col_begin, col_end), from `first` on and then around the end, against n rows. Their thresholds have
+ * seen `known` columns. */
 static void search(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n, int64_t col_begin,
                    int64_t col_end, int64_t first, int64_t known, kl_stats *stats)
 {
@@ -336,19 +216,19 @@ static void search(const kl_pairing *p, const kl_top *top, kl_workspace *w, int6
         collect(p, top, w, &args, begin, col, stats);
         for (int64_t i = 0; i < n && growing; i++) {
             candidates *c = list_of(w, top->capacity, i);
-            if (c->count > top->k) lower_threshold(p, w, i, thin(w, c, top->k));
+            if (c->count > top->k) lower_threshold(p, w, i, kl_thin(c, top->k, w->selection));
         }
     }
 }
 
-/* Whether a row's k nearest are among its candidates: k of them certainly lie below its threshold, or nothing lies above.
- * Closes the row if so, else starts it again. */
+/* Whether a row's k nearest are among its candidates: k of them certainly lie below its threshold, or nothing lies
+ * above. Closes the row if so, else starts it again. */
 static int settled(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t row)
 {
     candidates *c = list_of(w, top->capacity, row);
     const double threshold = threshold_of(p, w, row);
     const int sure = threshold == open_threshold(p)
-                     || (c->count >= top->k && screened(p, thin(w, c, top->k)) <= threshold);
+                     || (c->count >= top->k && screened(p, kl_thin(c, top->k, w->selection)) <= threshold);
     set_threshold(p, w, row, sure ? -INFINITY : open_threshold(p));
     if (!sure) c->count = 0;
     return sure;
@@ -381,7 +261,7 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
     if (misses) search(p, top, &w, begin, n, col_begin, col_end, first, 0, stats);
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
-        if (c->count > k) thin(&w, c, k);
+        if (c->count > k) kl_thin(c, k, w.selection);
         settle(p, &w, c, begin + i, stats);
         while (c->count && c->list[c->count - 1].exact == INFINITY) c->count--; /* not all of them: filled below */
         if (c->count < k) fill_infinite(c, k, begin + i, top->skip_self, col_begin, col_end);
