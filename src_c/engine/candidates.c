@@ -46,9 +46,16 @@ float kl_thin(candidates *c, int64_t k, int32_t *keys)
     return threshold;
 }
 
-static inline int comes_first(const candidate *a, const candidate *b) /* the order of the answer; both are known */
+/* The order of the answer. By keys, which integers are compared as in half the time. */
+static inline int comes_first(const candidate *a, const candidate *b)
 {
-    return (a->exact < b->exact) | ((a->exact == b->exact) & (a->column > b->column));
+    return (a->key < b->key) | ((a->key == b->key) & (a->column > b->column));
+}
+
+/* Values to integers in their order, and back. */
+static void exchange_keys(candidate *list, int64_t n)
+{
+    for (int64_t t = 0; t < n; t++) list[t].key ^= (list[t].key >> 63) & INT64_MAX;
 }
 
 /* Runs of this length are sorted by insertion. */
@@ -56,6 +63,7 @@ static inline int comes_first(const candidate *a, const candidate *b) /* the ord
 
 void kl_sort_candidates(candidate *list, int64_t n, candidate *space)
 {
+    exchange_keys(list, n);
     for (int64_t begin = 0; begin < n; begin += RUN)
         for (int64_t t = begin + 1; t < n && t < begin + RUN; t++) {
             const candidate x = list[t];
@@ -69,9 +77,9 @@ void kl_sort_candidates(candidate *list, int64_t n, candidate *space)
             const int64_t middle = begin + run < n ? begin + run : n, end = begin + 2 * run < n ? begin + 2 * run : n;
             int64_t a = begin, b = middle, at = begin;
             while (a < middle && b < end) {
-                const int second = comes_first(from + b, from + a);
-                to[at++] = from[second ? b : a];
-                a += !second;
+                const int64_t second = comes_first(from + b, from + a); /* no branch: nothing predicts it */
+                to[at++] = from[a + ((b - a) & -second)];
+                a += 1 - second;
                 b += second;
             }
             memcpy(to + at, from + a, (size_t)(middle - a) * sizeof *to);
@@ -82,4 +90,5 @@ void kl_sort_candidates(candidate *list, int64_t n, candidate *space)
         to = last;
     }
     if (from != list) memcpy(list, from, (size_t)n * sizeof *list);
+    exchange_keys(list, n);
 }

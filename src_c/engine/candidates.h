@@ -9,8 +9,9 @@
 
 typedef struct {
     union {
-        struct { float low, high; }; /* the exact value lies between                       */
-        double exact;                /* with the column's complement: the value is known */
+        struct { float low, high; }; /* the exact value lies between                         */
+        double exact;                /* with the column's complement: the value is known     */
+        int64_t key;                 /* of the value, in kl_sort_candidates                  */
     };
     int64_t column;
 } candidate;

@@ -160,7 +160,7 @@ static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted
 
 /* How many of a sample's values may lie below the k-th smallest of all: fewer in all but MISSES of the rows, if `mean`
  * of them are expected. (Poisson; without replacement they spread less.) */
-#define MISSES 1e-5
+#define MISSES 1e-4
 static int64_t sample_rank(double mean)
 {
     double share = exp(-mean), more = 1 - share;
@@ -234,6 +234,35 @@ static int settled(const kl_pairing *p, const kl_top *top, kl_workspace *w, int6
     return sure;
 }
 
+/* The workspace of its rows from `row` on, the first of a panel. */
+static kl_workspace rows_from(const kl_workspace *w, int64_t capacity, int64_t row)
+{
+    kl_workspace v = *w;
+    const int64_t skip = row * w->element;
+    v.features = (char *)w->features + skip * w->width;
+    v.offset = (char *)w->offset + skip, v.norm = (char *)w->norm + skip, v.slack = (char *)w->slack + skip;
+    v.threshold = (char *)w->threshold + skip;
+    if (w->coarse.bytes) {
+        v.coarse.bytes += row * ((w->width + 3) / 4 * 4);
+        v.coarse.inverse += row, v.coarse.residual += row, v.coarse.norm += row, v.coarse.shift += row;
+    }
+    v.candidates += row * kl_list_bytes(capacity);
+    return v;
+}
+
+/* Search those panels again in which a guess was too low for a row. */
+static void search_again(const kl_pairing *p, const kl_top *top, const kl_workspace *w, int64_t begin, int64_t n,
+                         int64_t col_begin, int64_t col_end, int64_t first, kl_stats *stats)
+{
+    for (int64_t row = 0; row < n; row += w->panel_rows) {
+        kl_workspace panel = rows_from(w, top->capacity, row);
+        const int64_t rows = n - row < w->panel_rows ? n - row : w->panel_rows;
+        int64_t misses = 0;
+        for (int64_t i = 0; i < rows; i++) misses += !settled(p, top, &panel, i);
+        if (misses) search(p, top, &panel, begin + row, rows, col_begin, col_end, first, 0, stats);
+    }
+}
+
 void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t end,
                   int64_t col_begin, int64_t col_end, double *values, int64_t *columns,
                   void *memory, kl_stats *stats)
@@ -253,12 +282,11 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
     const int64_t all = col_end - col_begin, sample = all < FEW_COLUMNS ? SAMPLE_OF_FEW : SAMPLE;
     const int64_t seen = col_end - first < sample ? col_end - first : sample;
     const int guessed = guess_thresholds(p, top, &w, n, col_begin, col_end, stats);
-    int64_t known = guessed ? all : 0, misses = 0;
+    int64_t known = guessed ? all : 0;
     if ((!guessed || top->same) && first_thresholds(p, &w, k + top->skip_self, n, first, seen, stats) && !guessed)
         known = seen;
     search(p, top, &w, begin, n, col_begin, col_end, first, known, stats);
-    for (int64_t i = 0; i < n && guessed; i++) misses += !settled(p, top, &w, i);
-    if (misses) search(p, top, &w, begin, n, col_begin, col_end, first, 0, stats);
+    if (guessed) search_again(p, top, &w, begin, n, col_begin, col_end, first, stats);
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
         if (c->count > k) kl_thin(c, k, w.selection);
