@@ -228,7 +228,7 @@ cdef class Pairing:
         cdef kl_top top
         top.k, top.skip_self, top.same = k, skip_self, same
         top.sample = self.right.sampled()
-        top.capacity = k + max(16, k // 4)
+        top.capacity = k + max(16, k // 2)
         cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c, s
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
         cdef int64_t parts = (m + part - 1) // part

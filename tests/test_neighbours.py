@@ -137,7 +137,7 @@ def test_thresholds_of_a_sample(all_threads, isa, rng):
 
 @pytest.mark.parametrize("near", [True, False])
 def test_a_sample_that_misleads(all_threads, isa, rng, near):
-    """The sampled references lie nearer than all others, so that thresholds start too low: or farther than all others."""
+    """The sampled references lie nearer than all others, so that thresholds start too low; or farther than those."""
     P, Q = rng.dirichlet(np.ones(5), 5), rng.dirichlet(np.ones(5), SAMPLED)
     P[:3] = P[0] * rng.uniform(0.99, 1.01, (3, 5))
     Q[plan.sample(SAMPLED)] = (P[0] if near else np.array([1, 1e-6, 1e-6, 1e-6, 1e-6])) * rng.uniform(

@@ -1,15 +1,18 @@
-/* A row's candidates in a search: what is known of them, the k-th smallest of their ends, their order. */
+/* A row's list of candidates for its k nearest: bounds, and the exact value once it is known. */
 #ifndef KLFAST_CANDIDATES_H
 #define KLFAST_CANDIDATES_H
 
-#include "pairing.h"
-
 #include <float.h>
+#include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 typedef struct {
     float low, high; /* the sum lies between, up to the row's shift */
-    double exact;    /* NaN: not known yet */
+    union {
+        double exact; /* NaN: not known yet                  */
+        int64_t key;  /* of it, within kl_sort_candidates    */
+    };
     int64_t column;
 } candidate;
 
@@ -18,10 +21,7 @@ typedef struct {
     candidate list[];
 } candidates;
 
-static inline candidates *list_of(const kl_workspace *w, int64_t capacity, int64_t row)
-{
-    return (candidates *)(w->candidates + row * kl_list_bytes(capacity));
-}
+static inline int is_known(const candidate *c) { return c->exact == c->exact; }
 
 /* Floats on both sides of a number, 2^-22 away for all roundings since its bounds. */
 static inline float below(double x)
@@ -44,70 +44,14 @@ static inline int32_t key_of(float x)
     return bits ^ ((bits >> 31) & INT32_MAX);
 }
 
-static inline float number_of(int32_t key)
-{
-    const int32_t bits = key ^ ((key >> 31) & INT32_MAX);
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
+/* The k-th smallest of n numbers (k from 1) by their keys. */
+float kl_kth_smallest(const int32_t *keys, int64_t n, int64_t k);
 
-/* The k-th smallest of n numbers (k from 1) by their keys. Halves the range of the answer: some twenty counts without a
- * branch take a tenth of the time of Hoare's selection, whose branches nothing predicts. */
-static inline float kth_smallest(const int32_t *x, int64_t n, int64_t k)
-{
-    int32_t least = x[0], most = x[0];
-    for (int64_t t = 1; t < n; t++) {
-        least = x[t] < least ? x[t] : least;
-        most = x[t] > most ? x[t] : most;
-    }
-    int64_t low = least, high = k == 1 ? least : most;
-    while (low < high) {
-        const int32_t middle = (int32_t)((low + high) >> 1);
-        int32_t count = 0;
-        for (int64_t t = 0; t < n; t++) count += x[t] <= middle;
-        if (count >= k) high = middle;
-        else low = (int64_t)middle + 1;
-    }
-    return number_of((int32_t)low);
-}
+/* Drop what cannot be among the k nearest; returns a bound of the k-th value from above. Needs count >= k and keys for
+ * count numbers. */
+float kl_thin(candidates *, int64_t k, int32_t *keys);
 
-static inline int comes_first(const candidate *a, const candidate *b) /* the order of the answer; both are known */
-{
-    return (a->exact < b->exact) | ((a->exact == b->exact) & (a->column < b->column));
-}
-
-/* Runs of this length are sorted by insertion. */
-#define RUN 8
-
-static inline void sort(candidate *list, int64_t n, candidate *space)
-{
-    for (int64_t begin = 0; begin < n; begin += RUN)
-        for (int64_t t = begin + 1; t < n && t < begin + RUN; t++) {
-            const candidate x = list[t];
-            int64_t at = t;
-            for (; at > begin && comes_first(&x, list + at - 1); at--) list[at] = list[at - 1];
-            list[at] = x;
-        }
-    candidate *from = list, *to = space;
-    for (int64_t run = RUN; run < n; run *= 2) {
-        for (int64_t begin = 0; begin < n; begin += 2 * run) {
-            const int64_t middle = begin + run < n ? begin + run : n, end = begin + 2 * run < n ? begin + 2 * run : n;
-            int64_t a = begin, b = middle, at = begin;
-            while (a < middle && b < end) {
-                const int second = comes_first(from + b, from + a);
-                to[at++] = from[second ? b : a];
-                a += !second;
-                b += second;
-            }
-            memcpy(to + at, from + a, (size_t)(middle - a) * sizeof *to);
-            memcpy(to + at + middle - a, from + b, (size_t)(end - b) * sizeof *to);
-        }
-        candidate *last = from;
-        from = to;
-        to = last;
-    }
-    if (from != list) memcpy(list, from, (size_t)n * sizeof *list);
-}
+/* Known candidates by (value, column). space: room for n. */
+void kl_sort_candidates(candidate *, int64_t n, candidate *space);
 
 #endif

@@ -7,9 +7,7 @@
  * ends are only compared with ends.
  */
 #include "candidates.h"
-
-#include <float.h>
-#include <string.h>
+#include "pairing.h"
 
 #define FIRST_COLUMNS 64 /* a multiple of every panel's width */
 
@@ -26,6 +24,11 @@ static int coarse_pays(const kl_product_args *args, const kl_workspace *w)
     const int64_t tiles = (args->rows + w->panel_rows - 1) / w->panel_rows
                         * ((args->cols + w->panel_cols - 1) / w->panel_cols);
     return args->passed < tiles * w->panel_rows * 2 / 3;
+}
+
+static candidates *list_of(const kl_workspace *w, int64_t capacity, int64_t row)
+{
+    return (candidates *)(w->candidates + row * kl_list_bytes(capacity));
 }
 
 /* Candidates whose exact values are computed together. */
@@ -49,7 +52,7 @@ static void settle_into(const kl_pairing *p, const kl_workspace *w, candidates *
         if (ahead < c->count) kl_prefetch(p, c->list[ahead].column);
         if (ahead < KL_TOGETHER) continue;
         candidate *x = c->list + ahead - KL_TOGETHER;
-        if (x->exact == x->exact) continue;
+        if (is_known(x)) continue;
         b->of[b->count] = x;
         b->rows[b->count] = row;
         b->columns[b->count++] = x->column;
@@ -57,31 +60,16 @@ static void settle_into(const kl_pairing *p, const kl_workspace *w, candidates *
     }
 }
 
-/* Drop what cannot be among the k nearest; returns the new threshold. Needs count >= k. */
-static double thin(const kl_workspace *w, candidates *c, int64_t k)
-{
-    for (int64_t t = 0; t < c->count; t++) w->selection[t] = key_of(c->list[t].high);
-    const float threshold = kth_smallest(w->selection, c->count, k);
-    int64_t kept = 0;
-    for (int64_t t = 0; t < c->count; t++) {
-        const candidate x = c->list[t];
-        c->list[kept] = x;
-        kept += x.low <= threshold;
-    }
-    c->count = kept;
-    return threshold;
-}
-
 /* Make room in a full list; returns the new threshold. */
 static double make_room(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t k,
                         int64_t capacity, int64_t row, kl_stats *stats)
 {
-    const double threshold = thin(w, c, k);
+    const double threshold = kl_thin(c, k, w->selection);
     if (c->count > capacity - (capacity - k) / 2) {
         batch b = {.most = kl_pairs_together(p), .count = 0};
         settle_into(p, w, c, row, &b, stats);
         settle_batch(p, w, &b, stats);
-        sort(c->list, c->count, w->sorting);
+        kl_sort_candidates(c->list, c->count, w->sorting);
         c->count = k;
     }
     return threshold;
@@ -126,7 +114,7 @@ static void collect(const kl_pairing *p, const kl_top *top, kl_workspace *w, kl_
         if (p->right_support && kl_unsupported(p, w, i, j)) continue;
         candidates *c = list_of(w, top->capacity, i);
         const double high = value + bound;
-        c->list[c->count++] = (candidate){below(value - bound), above(high), NAN, j};
+        c->list[c->count++] = (candidate){.low = below(value - bound), .high = above(high), .exact = NAN, .column = j};
         stats->candidates++;
         if (top->k == 1 && high < now) lower_threshold(p, w, i, high);
         if (c->count == top->capacity)
@@ -142,7 +130,7 @@ static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, 
     for (int64_t j = col_begin; j < col_end && c->count < k; j++) {
         int known = skip_self && j == row;
         for (int64_t t = 0; t < finite && !known; t++) known = c->list[t].column == j;
-        if (!known) c->list[c->count++] = (candidate){INFINITY, INFINITY, INFINITY, j};
+        if (!known) c->list[c->count++] = (candidate){.low = INFINITY, .high = INFINITY, .exact = INFINITY, .column = j};
     }
 }
 
@@ -168,7 +156,7 @@ static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted
         for (int64_t t = 0; t < ends; t++)
             w->selection[t] = key_of(p->single ? ((float *)w->hit_bound)[i * ends + t]
                                                : above(((double *)w->hit_bound)[i * ends + t]));
-        const double end = kth_smallest(w->selection, ends, wanted);
+        const double end = kl_kth_smallest(w->selection, ends, wanted);
         lower_threshold(p, w, i, end + fabs(end) * 0x1p-20); /* up by the rounding of value + bound */
     }
     return 1;
@@ -188,9 +176,9 @@ static int screen_few(const kl_pairing *p, const kl_top *top, kl_workspace *w, i
     return 1;
 }
 
-/* How many of a sample's values may lie below the k-th smallest of all: no more in all but MISSES of the rows, if `mean`
- * of them are expected. (Fewer than this where the sample is drawn without replacement.) */
-#define MISSES 1e-5
+/* How many of a sample's values may lie below the k-th smallest of all: fewer in all but MISSES of the rows, if `mean`
+ * of them are expected. (Poisson; without replacement they spread less.) */
+#define MISSES 1e-4
 static int64_t sample_rank(double mean)
 {
     double share = exp(-mean), more = 1 - share;
@@ -202,8 +190,8 @@ static int64_t sample_rank(double mean)
     return rank;
 }
 
-/* Thresholds from the sample of the columns, below which there are k entries in all likelihood: settled() tells. Returns
- * whether it set them, as it does where it expects far fewer hits from them. */
+/* Thresholds from the sample of the columns, below which there are k entries in all likelihood: settled() tells.
+ * Returns whether it set them, as it does where it expects far fewer hits from them. */
 static int guess_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t n, int64_t col_begin,
                             int64_t col_end, kl_stats *stats)
 {
@@ -246,22 +234,51 @@ static void search(const kl_pairing *p, const kl_top *top, kl_workspace *w, int6
         collect(p, top, w, &args, begin, col, stats);
         for (int64_t i = 0; i < n && growing; i++) {
             candidates *c = list_of(w, top->capacity, i);
-            if (c->count > top->k) lower_threshold(p, w, i, thin(w, c, top->k));
+            if (c->count > top->k) lower_threshold(p, w, i, kl_thin(c, top->k, w->selection));
         }
     }
 }
 
-/* Whether a row's k nearest are among its candidates: k of them certainly lie below its threshold, or nothing lies above.
- * Closes the row if so, else starts it again. */
+/* Whether a row's k nearest are among its candidates: k of them certainly lie below its threshold, or nothing lies
+ * above. Closes the row if so, else starts it again. */
 static int settled(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t row)
 {
     candidates *c = list_of(w, top->capacity, row);
     const double threshold = threshold_of(p, w, row);
     const int sure = threshold == open_threshold(p)
-                     || (c->count >= top->k && screened(p, thin(w, c, top->k)) <= threshold);
+                     || (c->count >= top->k && screened(p, kl_thin(c, top->k, w->selection)) <= threshold);
     set_threshold(p, w, row, sure ? -INFINITY : open_threshold(p));
     if (!sure) c->count = 0;
     return sure;
+}
+
+/* The workspace of its rows from `row` on, the first of a panel. */
+static kl_workspace rows_from(const kl_workspace *w, int64_t capacity, int64_t row)
+{
+    kl_workspace v = *w;
+    const int64_t skip = row * w->element;
+    v.features = (char *)w->features + skip * w->width;
+    v.offset = (char *)w->offset + skip, v.norm = (char *)w->norm + skip, v.slack = (char *)w->slack + skip;
+    v.threshold = (char *)w->threshold + skip;
+    if (w->coarse.bytes) {
+        v.coarse.bytes += row * ((w->width + 3) / 4 * 4);
+        v.coarse.inverse += row, v.coarse.residual += row, v.coarse.norm += row, v.coarse.shift += row;
+    }
+    v.candidates += row * kl_list_bytes(capacity);
+    return v;
+}
+
+/* Search those panels again in which a guess was too low for a row. */
+static void search_again(const kl_pairing *p, const kl_top *top, const kl_workspace *w, int64_t begin, int64_t n,
+                         int64_t col_begin, int64_t col_end, int64_t first, kl_stats *stats)
+{
+    for (int64_t row = 0; row < n; row += w->panel_rows) {
+        kl_workspace panel = rows_from(w, top->capacity, row);
+        const int64_t rows = n - row < w->panel_rows ? n - row : w->panel_rows;
+        int64_t misses = 0;
+        for (int64_t i = 0; i < rows; i++) misses += !settled(p, top, &panel, i);
+        if (misses) search(p, top, &panel, begin + row, rows, col_begin, col_end, first, 0, stats);
+    }
 }
 
 /* Many columns: thresholds from a sample, then step by step. */
@@ -275,12 +292,11 @@ static void screen_many(const kl_pairing *p, const kl_top *top, kl_workspace *w,
     const int64_t all = col_end - col_begin, sample = all < FEW_COLUMNS ? SAMPLE_OF_FEW : SAMPLE;
     const int64_t seen = col_end - first < sample ? col_end - first : sample;
     const int guessed = guess_thresholds(p, top, w, n, col_begin, col_end, stats);
-    int64_t known = guessed ? all : 0, misses = 0;
+    int64_t known = guessed ? all : 0;
     if ((!guessed || top->same) && first_thresholds(p, w, top->k + top->skip_self, n, first, seen, NULL, stats) && !guessed)
         known = seen;
     search(p, top, w, begin, n, col_begin, col_end, first, known, stats);
-    for (int64_t i = 0; i < n && guessed; i++) misses += !settled(p, top, w, i);
-    if (misses) search(p, top, w, begin, n, col_begin, col_end, first, 0, stats);
+    if (guessed) search_again(p, top, w, begin, n, col_begin, col_end, first, stats);
 }
 
 void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t end,
@@ -301,13 +317,13 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
         screen_many(p, top, &w, begin, n, col_begin, col_end, stats);
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
-        if (c->count > k) thin(&w, c, k);
+        if (c->count > k) kl_thin(c, k, w.selection);
         settle_into(p, &w, c, begin + i, &b, stats);
     }
     settle_batch(p, &w, &b, stats);
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
-        sort(c->list, c->count, w.sorting);
+        kl_sort_candidates(c->list, c->count, w.sorting);
         while (c->count && c->list[c->count - 1].exact == INFINITY) c->count--; /* not all of them: filled below */
         if (c->count < k) fill_infinite(c, k, begin + i, top->skip_self, col_begin, col_end);
         for (int64_t t = 0; t < k; t++) {
