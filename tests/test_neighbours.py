@@ -140,7 +140,7 @@ def test_a_sample_that_misleads(all_threads, isa, rng, near):
     """The sampled references lie nearer than all others, so that thresholds start too low; or farther than those."""
     P, Q = rng.dirichlet(np.ones(5), 5), rng.dirichlet(np.ones(5), SAMPLED)
     P[:3] = P[0] * rng.uniform(0.99, 1.01, (3, 5))
-    Q[plan.sample(SAMPLED)] = (P[0] if near else np.array([1, 1e-6, 1e-6, 1e-6, 1e-6])) * rng.uniform(
+    Q[plan.sample(SAMPLED, 5)] = (P[0] if near else np.array([1, 1e-6, 1e-6, 1e-6, 1e-6])) * rng.uniform(
         0.9, 1.1, (plan.SAMPLE, 5))
     P, Q = (x / x.sum(axis=1, keepdims=True) for x in (P, Q))
     exact = by_rows(P, Q)
