@@ -123,13 +123,16 @@ def coarse(m: int, width: int) -> bool:
 # 5% faster than 2048 at k = 30 to 1000; 8192 are slower at k = 10 and no faster at k = 300.
 SAMPLE = 4096
 SAMPLE_FROM = 8 * SAMPLE
+SAMPLE_BYTES = 1 << 24  # of their features, of which a sample is packed once more: fewer columns of many bins
+SAMPLE_PANEL = 64  # a multiple of every panel's width
 
 
 @cache
-def sample(m: int) -> np.ndarray:
-    """The columns of that sample, ascending: one from each of SAMPLE equal parts of the m columns, at a place that no
+def sample(m: int, width: int) -> np.ndarray:
+    """The columns of that sample, ascending: one from each of as many equal parts of the m columns, at a place that no
     order of the data is likely to share."""
-    count = SAMPLE if m >= SAMPLE_FROM else 0
+    fit = min(SAMPLE, SAMPLE_BYTES // (4 * max(width, 1))) // SAMPLE_PANEL * SAMPLE_PANEL
+    count = fit if m >= SAMPLE_FROM else 0
     t = np.arange(count, dtype=np.int64)
     first, last = t * m // max(count, 1), (t + 1) * m // max(count, 1)
     return first + (t * 2654435761 >> 8) % np.maximum(last - first, 1)  # 2^32 by the golden ratio, scattered

@@ -140,7 +140,7 @@ def test_a_sample_that_misleads(all_threads, isa, rng, near):
     """The sampled references lie nearer than all others, so that thresholds start too low; or farther than those."""
     P, Q = rng.dirichlet(np.ones(5), 5), rng.dirichlet(np.ones(5), SAMPLED)
     P[:3] = P[0] * rng.uniform(0.99, 1.01, (3, 5))
-    Q[plan.sample(SAMPLED)] = (P[0] if near else np.array([1, 1e-6, 1e-6, 1e-6, 1e-6])) * rng.uniform(
+    Q[plan.sample(SAMPLED, 5)] = (P[0] if near else np.array([1, 1e-6, 1e-6, 1e-6, 1e-6])) * rng.uniform(
         0.9, 1.1, (plan.SAMPLE, 5))
     P, Q = (x / x.sum(axis=1, keepdims=True) for x in (P, Q))
     exact = by_rows(P, Q)
@@ -156,6 +156,26 @@ def test_ties_within_a_sample(all_threads, isa, rng):
     exact = brute_force(P, Q)
     for k, n_jobs in ((30, 1), (300, 2), (1000, 1)):
         assert_exact(kl.kneighbors(P, Q, k, n_jobs=n_jobs), exact, k)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.0])
+def test_most_of_many_references(isa, rng, share):
+    """k beyond half of them, up to all; with `share` 0 most values are infinite, and fewer than k are finite."""
+    P, Q = rng.dirichlet(np.ones(5), 2), rng.dirichlet(np.ones(5), SAMPLED)
+    Q[200:, 0] *= share
+    P, Q = kl.Categorical(counts=P), kl.Categorical(counts=Q)
+    exact = brute_force(P, Q)
+    assert (np.isfinite(exact).sum(axis=1) == (SAMPLED if share else 200)).all()
+    for k in (1000, SAMPLED // 2 + 1, SAMPLED - 1, SAMPLED):
+        assert_exact(kl.kneighbors(P, Q, k, n_jobs=1), exact, k)
+
+
+def test_a_sample_leaves_few_candidates(rng):
+    """Their number is near k where the thresholds of the first columns alone would leave k log(m / columns)."""
+    P, Q = rng.dirichlet(np.ones(5), 50), rng.dirichlet(np.ones(5), SAMPLED)
+    index = kl.Index(Q)
+    index.kneighbors(P, 300, n_jobs=1)
+    assert index.info["candidates"] < 50 * 300 * 2.5
 
 
 def test_a_sample_of_the_rows_themselves(rng):

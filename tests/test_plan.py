@@ -120,9 +120,13 @@ def test_threads_worth_waking(threads, bins, expected):
 
 
 @pytest.mark.parametrize("m", [plan.SAMPLE_FROM, plan.SAMPLE_FROM + 1, 200_000, 3 * 10**9])
-def test_a_sample_has_a_column_of_each_part(m):
-    columns = plan.sample(m)
-    assert columns.tolist() == sorted(set(columns.tolist())) and columns.size == plan.SAMPLE
-    parts = [t * m // plan.SAMPLE for t in range(plan.SAMPLE + 1)]
+@pytest.mark.parametrize(("width", "count"), [(1, 4096), (64, 4096), (1024, 4096), (1025, 4032), (10_000, 384)])
+def test_a_sample_has_a_column_of_each_part(m, width, count):
+    columns = plan.sample(m, width)
+    assert columns.tolist() == sorted(set(columns.tolist())) and columns.size == count
+    parts = [t * m // count for t in range(count + 1)]
     assert all(first <= column < last for first, column, last in zip(parts, columns.tolist(), parts[1:]))
-    assert plan.sample(plan.SAMPLE_FROM - 1).size == 0
+
+
+def test_no_sample_of_few_columns_or_of_too_many_bins():
+    assert plan.sample(plan.SAMPLE_FROM - 1, 64).size == plan.sample(10**6, 10**6).size == 0
