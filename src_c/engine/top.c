@@ -17,7 +17,8 @@
 #define FEW_COLUMNS 4096
 
 /* Where the coarse screen lets most rows of tiles through (near rows, or hits everywhere), the next blocks of columns do
- * without it. It costs about a quarter of the product. */
+ * without it. It costs about a quarter of the product, and up to eight rows of a tile cost no more than their share:
+ * it pays up to two thirds. */
 #define COARSE_PAUSE 7
 static int coarse_pays(const kl_product_args *args, const kl_workspace *w)
 {
