@@ -1,11 +1,9 @@
 /* Tables for log(f), f > 0, in cells of an eighth of a binade: f = b (1 + t), b = 1, 9/8, ..., 15/8 times a power of two,
- * which is f's bits, rounded. A cell begins 19/32 of its width below b: the one around 1 is [1 - 19/512, 1 + 13/256].
- * |t| is at most 0.066, so that short polynomials in t do the rest.
- *
- * Where b is 1, log(b) is 0: what vanishes at f = 1 keeps its relative accuracy. Next to that cell, (1 + z) log(1 + z) - z
- * is only 1% of log(b), so that half a unit of log(15/16) is 80 units of it, in float32 half a unit of log(9/8) 50. (Middles
- * for which log(b) is all but a number of the format, as S. Gal chose them in 1986, would leave one unit. They would take a
- * third table, and the sums 5 to 10% longer.)
+ * which is f's bits, rounded: |t| <= 0.08 is left for short polynomials. Where b is 1, log(b) is 0: what vanishes at f = 1
+ * keeps its relative accuracy. Next to that cell, (1 + z) log(1 + z) - z is only 1% of log(b), and half a unit of that many
+ * units. So the cells' ends are where half a unit of log(15/16), below, and of log(9/8) with the polynomial's error,
+ * above, come to the same: cells begin 23/32 of their width below b in float64, 19/32 in float32, whose roundings are
+ * other ones. The cell around 1 is [1 - 23/512, 1 + 9/256], or [1 - 19/512, 1 + 13/256].
  */
 
 /* The bits of 1/b and b together: less those of b, with any exponent, they are 1/b. Then, for b from 3/4 to 11/8,
@@ -24,16 +22,17 @@ static const float KL_CELLS_F32[2][8] __attribute__((aligned(64))) = {
     {0x0.000000p+0f, 0x1.fe311cp-6f, 0x1.986d32p-5f, 0x1.df6cc2p-5f,
      0x1.e27078p-5f, 0x1.ac5dd0p-5f, 0x1.45ad20p-5f, 0x1.6a2a92p-6f}};
 
-/* ((1 + t) log(1 + t) - t) / t^2 for -19/288 <= t <= 13/256: relative errors 7 and 3 units (mpmath.chebyfit). */
+/* ((1 + t) log(1 + t) - t) / t^2 in -23/288 <= t <= 9/256 and -19/288 <= t <= 13/256: relative errors 7
+ * and 3 units (mpmath.chebyfit). */
 static const double KL_H_F64[9] = {
-    0x1.0000000000002p-1, -0x1.55555555552dap-3, 0x1.555555551b08dp-4, -0x1.999999a406653p-5, 0x1.1111145f9f8c7p-5,
-    -0x1.8617f78e411d2p-6, 0x1.2482e2891bef8p-6, -0x1.c8c8aaa61f491p-7, 0x1.8329e21eb011cp-7};
+    0x1.ffffffffffffep-2, -0x1.5555555555b94p-3, 0x1.5555555573130p-4, -0x1.9999997af2cd2p-5, 0x1.111110230baf7p-5,
+    -0x1.8619a77531c65p-6, 0x1.248913333403fp-6, -0x1.c34f1fc13841cp-7, 0x1.b04bdafa8f36dp-7};
 static const float KL_H_F32[4] = {
     0x1.fffffep-2f, -0x1.55546cp-3f, 0x1.55c19ap-4f, -0x1.a2b300p-5f};
 
 /* (log(1 + t) - t) / t^2 there: 2 and 9 units. */
 static const double KL_LOG1P_F64[10] = {
-    -0x1.0000000000000p-1, 0x1.5555555555649p-2, -0x1.fffffffffd2f6p-3, 0x1.9999999755b29p-3, -0x1.55555574e9d7ap-3,
-    0x1.249254cd97c18p-3, -0x1.fffeeb23dd445p-4, 0x1.c6ef8455936f9p-4, -0x1.9b9f94db1954ap-4, 0x1.92413c17a8a02p-4};
+    -0x1.fffffffffffffp-2, 0x1.5555555555488p-2, -0x1.0000000004484p-2, 0x1.9999999ba6a2dp-3, -0x1.555554e2c58b7p-3,
+    0x1.249241031e4f0p-3, -0x1.00021a5179eecp-3, 0x1.c71153c67e8c8p-4, -0x1.9389a181883e1p-4, 0x1.cd74d6d18ddfep-4};
 static const float KL_LOG1P_F32[4] = {
     -0x1.fffff2p-2f, 0x1.55530ap-2f, -0x1.0087b2p-2f, 0x1.a52e80p-3f};

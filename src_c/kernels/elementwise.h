@@ -42,12 +42,23 @@ KL_INLINE void KL_NAME(kl_polynomials)(const KL_T *c, int n, const KL_NAME(kl_ce
     KL_UNROLL for (int i = n - 2; i >= 0; i--) KL_EACH p[j] = KL_FMA(p[j], a[j].t, KL_NAME(kl_set)(c[i]));
 }
 
+/* a b + c, where b has 4 bits and a b almost cancels c: without fused multiply-adds, a is split so that high b is exact. */
+KL_INLINE KL_V KL_NAME(kl_short_product)(KL_V a, KL_V b, KL_V c)
+{
+#if KL_HAS_FMA
+    return KL_FMA(a, b, c);
+#else
+    KL_V high = (KL_V)((KL_U)a >> 4 << 4);
+    return (high * b + c) + (a - high) * b;
+#endif
+}
+
 KL_INLINE void KL_NAME(kl_js_terms)(const KL_V *x, const KL_V *y, KL_V *term)
 {
     KL_NAME(kl_cell) a[KL_LOCKSTEP];
     KL_V at_middle[KL_LOCKSTEP];
     KL_NAME(kl_cells_of)(x, y, a);
-    KL_EACH at_middle[j] = KL_FMA(a[j].log, a[j].middle, -a[j].z0);
+    KL_EACH at_middle[j] = KL_NAME(kl_short_product)(a[j].log, a[j].middle, -a[j].z0);
     KL_NAME(kl_polynomials)(KL_H, sizeof KL_H / sizeof *KL_H, a, term);
     KL_EACH term[j] = KL_FMA(a[j].t, term[j], a[j].log);
     KL_EACH term[j] = KL_FMA(a[j].r, term[j], at_middle[j]);

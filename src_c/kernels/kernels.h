@@ -24,7 +24,7 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #define KL_U vu64
 #define KL_CELL_BITS 49 /* of a number, below those that tell its cell: 3 of the mantissa and the exponent */
 #define KL_CELL_MASK 0xfffe000000000000u
-#define KL_CELL_SHIFT 0x1300000000000u /* 19/32 of a cell */
+#define KL_CELL_SHIFT 0x1700000000000u /* 23/32 of a cell */
 #define KL_COUNT_BITS 0x4330000000000000u /* 2^52, of which an integer makes 2^52 + itself */
 #define KL_COUNT_OF_1 (0x1p52 + 8 * 1023)
 #define KL_LOOKUP KL_LOOKUP_F64
@@ -49,7 +49,7 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #define KL_U vu32
 #define KL_CELL_BITS 20
 #define KL_CELL_MASK 0xfff00000u
-#define KL_CELL_SHIFT 0x98000u
+#define KL_CELL_SHIFT 0x98000u /* 19/32 */
 #define KL_COUNT_BITS 0x4b000000u
 #define KL_COUNT_OF_1 (0x1p23f + 8 * 127)
 #define KL_LOOKUP KL_LOOKUP_F32
