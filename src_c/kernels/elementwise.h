@@ -20,18 +20,19 @@ typedef struct { KL_V z, z0, r, t, middle, inverse, log; } KL_NAME(kl_cell); /* 
 
 KL_INLINE void KL_NAME(kl_cells_of)(const KL_V *x, const KL_V *y, KL_NAME(kl_cell) *a)
 {
-    KL_U s[KL_LOCKSTEP], e[KL_LOCKSTEP];
+    KL_U s[KL_LOCKSTEP];
+    KL_V n[KL_LOCKSTEP];
     KL_EACH a[j].z = x[j] + y[j];
-    /* The bits of 1 + z count cells. The logarithm of a bin that both rows leave empty, where it stands for
-     * 0 log 0, is kept finite and small: they are those of a number a unit larger, never 0. */
+    /* A unit more than 1 + z: the logarithm of a bin that both rows leave empty, where it stands for 0 log 0, is kept
+     * finite and small. */
     KL_EACH s[j] = (KL_U)(a[j].z + KL_NAME(kl_set)(1 + KL_EPSILON)) + KL_CELL_SHIFT;
-    KL_EACH { e[j] = s[j] & KL_BINADES; s[j] >>= KL_CELL_BITS; }
-    KL_EACH a[j].middle = (KL_V)((KL_U)KL_LOOKUP(KL_CELLS[KL_MIDDLE], s[j]) + e[j]);
-    KL_EACH a[j].inverse = (KL_V)((KL_U)KL_LOOKUP(KL_CELLS[KL_INVERSE], s[j]) - e[j]);
+    KL_EACH { a[j].middle = (KL_V)(s[j] & KL_CELL_MASK); s[j] >>= KL_CELL_BITS; } /* s counts cells */
+    KL_EACH a[j].inverse = (KL_V)((KL_U)KL_LOOKUP(KL_CELLS[KL_INVERSE], s[j]) - (KL_U)a[j].middle);
     KL_EACH a[j].z0 = a[j].middle - KL_NAME(kl_set)(1);
     KL_EACH a[j].r = a[j].z - a[j].z0;
     KL_EACH a[j].t = a[j].r * a[j].inverse;
-    KL_EACH a[j].log = KL_NAME(kl_add_exponent)(KL_LOOKUP(KL_CELLS[KL_LOG_MIDDLE], s[j]), e[j]);
+    KL_EACH n[j] = (KL_V)(s[j] | KL_COUNT_BITS) - KL_NAME(kl_set)(KL_COUNT_OF_1);
+    KL_EACH a[j].log = KL_FMA(n[j], KL_NAME(kl_set)((KL_T)(KL_LN2 / 8)), KL_LOOKUP(KL_CELLS[KL_LOG_REST], s[j]));
 }
 
 /* The polynomial with n coefficients c in t, in each of the vectors. */
@@ -41,12 +42,23 @@ KL_INLINE void KL_NAME(kl_polynomials)(const KL_T *c, int n, const KL_NAME(kl_ce
     KL_UNROLL for (int i = n - 2; i >= 0; i--) KL_EACH p[j] = KL_FMA(p[j], a[j].t, KL_NAME(kl_set)(c[i]));
 }
 
+/* a b + c, where b has 4 bits and a b almost cancels c: without fused multiply-adds, a is split so that high b is exact. */
+KL_INLINE KL_V KL_NAME(kl_short_product)(KL_V a, KL_V b, KL_V c)
+{
+#if KL_HAS_FMA
+    return KL_FMA(a, b, c);
+#else
+    KL_V high = (KL_V)((KL_U)a >> 4 << 4);
+    return (high * b + c) + (a - high) * b;
+#endif
+}
+
 KL_INLINE void KL_NAME(kl_js_terms)(const KL_V *x, const KL_V *y, KL_V *term)
 {
     KL_NAME(kl_cell) a[KL_LOCKSTEP];
     KL_V at_middle[KL_LOCKSTEP];
     KL_NAME(kl_cells_of)(x, y, a);
-    KL_EACH at_middle[j] = KL_FMA(a[j].log, a[j].middle, -a[j].z0);
+    KL_EACH at_middle[j] = KL_NAME(kl_short_product)(a[j].log, a[j].middle, -a[j].z0);
     KL_NAME(kl_polynomials)(KL_H, sizeof KL_H / sizeof *KL_H, a, term);
     KL_EACH term[j] = KL_FMA(a[j].t, term[j], a[j].log);
     KL_EACH term[j] = KL_FMA(a[j].r, term[j], at_middle[j]);

@@ -22,9 +22,11 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 
 #define KL_T double
 #define KL_U vu64
-#define KL_CELL_SHIFT (0x9555555555555u - 0x3ff0000000000000u) /* bits of 1 to 7/12 of a binade; 1 is in cell 4 of 8 */
-#define KL_CELL_BITS 49
-#define KL_BINADES 0xfff0000000000000u
+#define KL_CELL_BITS 49 /* of a number, below those that tell its cell: 3 of the mantissa and the exponent */
+#define KL_CELL_MASK 0xfffe000000000000u
+#define KL_CELL_SHIFT 0x1700000000000u /* 23/32 of a cell */
+#define KL_COUNT_BITS 0x4330000000000000u /* 2^52, of which an integer makes 2^52 + itself */
+#define KL_COUNT_OF_1 (0x1p52 + 8 * 1023)
 #define KL_LOOKUP KL_LOOKUP_F64
 #define KL_CELLS KL_CELLS_F64
 #define KL_H KL_H_F64
@@ -46,9 +48,11 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 
 #define KL_T float
 #define KL_U vu32
-#define KL_CELL_SHIFT (0x4aaaaau - 0x3f800000u)
 #define KL_CELL_BITS 20
-#define KL_BINADES 0xff800000u
+#define KL_CELL_MASK 0xfff00000u
+#define KL_CELL_SHIFT 0x98000u /* 19/32 */
+#define KL_COUNT_BITS 0x4b000000u
+#define KL_COUNT_OF_1 (0x1p23f + 8 * 127)
 #define KL_LOOKUP KL_LOOKUP_F32
 #define KL_CELLS KL_CELLS_F32
 #define KL_H KL_H_F32

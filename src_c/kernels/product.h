@@ -377,7 +377,9 @@ KL_SHAPE(KL_SUM_FAMILY, family)
 #undef KL_U
 #undef KL_CELL_SHIFT
 #undef KL_CELL_BITS
-#undef KL_BINADES
+#undef KL_CELL_MASK
+#undef KL_COUNT_BITS
+#undef KL_COUNT_OF_1
 #undef KL_LOOKUP
 #undef KL_CELLS
 #undef KL_H

@@ -1,7 +1,5 @@
-/* The terms of the sums over bins one by one. The certificate allows each 80 units of roundoff of what its bin adds to
- * the two offsets, SKEW 4 / (1 - a) more (plan.sum_certificate); asked for here are six sevenths of that (skewed KL without
- * fused multiply-adds comes to 64: half a unit of log(b), -36 where both rows are all but empty, twice), and of a JS
- * term 20 units of itself. */
+/* The terms of the sums over bins one by one. The certificate allows each 140 units of roundoff (84 in float32) of what its
+ * bin adds to the two offsets, SKEW 4 / (1 - a) more (plan.sum_certificate); asked for here are six sevenths of that. */
 #include "check.h"
 
 #include <stdlib.h>
@@ -47,18 +45,18 @@ static void terms(const kl_kernels *k, kl_shape shape, int single, const double 
 
 static double stored(double x, int single) { return single ? (double)(float)x : x; }
 
-/* z of one feature alone: the term is within 20 units of itself, in every cell and where cells meet, around 0, near -1
+/* z of one feature alone: the term is within so many units of itself, in every cell and where cells meet, around 0, near -1
  * and far out. */
 static void fill_z(double *z, int64_t n, int form, int single)
 {
-    static const double edges[] = {17 / 24.0, 37 / 48.0, 40 / 48.0, 43 / 48.0, 23 / 24.0, 25 / 24.0, 28 / 24.0,
-                                   31 / 24.0, 34 / 24.0};
+    static const double middles[] = {0.75, 0.8125, 0.875, 0.9375, 1, 1.125, 1.25, 1.375, 1.5};
+    const double below = (single ? 19 : 23) / 512.0; /* cells.h: below 1; twice that above */
     const double unit = single ? 0x1p-24 : 0x1p-53;
     for (int64_t i = 0; i < n; i++) {
         const double sign = random_bits() % 2 ? 1 : -1;
         switch (form) {
         case 0: z[i] = uniform(-0.3, 0.42); break;
-        case 1: z[i] = edges[i % 9] - 1 + (double)(i / 9 - n / 18) * unit; break;
+        case 1: z[i] = middles[i % 9] - (i % 9 > 4 ? 2 : 1) * below - 1 + (double)(i / 9 - n / 18) * unit; break;
         case 2: z[i] = sign * ldexp(uniform(1, 2), -(int)(random_bits() % (single ? 60 : 500))); break;
         case 3: z[i] = -1 + ldexp(uniform(1, 2), -(int)(random_bits() % (single ? 25 : 54))); break;
         case 4: z[i] = -1 + (double)i * unit; break; /* the least that 1 + z can be, one after another */
@@ -67,6 +65,10 @@ static void fill_z(double *z, int64_t n, int form, int single)
         z[i] = stored(z[i] < -1 ? -1 : z[i], single);
     }
 }
+
+/* Units of a JS term that it may be off by: 20 within the cell around 1 and where |z| > 0.2. Next to that cell half a unit of
+ * log(b) is up to 60. */
+static double allowed(double z) { return (z > -0.037 && z < 0.035) || fabs(z) > 0.2 ? 20 : 72; }
 
 static void test_alone(const kl_kernels *k, int single)
 {
@@ -79,10 +81,10 @@ static void test_alone(const kl_kernels *k, int single)
             terms(k, KL_SUM_JS, single, &none, 1, z, COLS, 2, got);
             for (int64_t i = 0; i < COLS; i++) {
                 const long double exact = mixture(z[i]);
-                const double off = exact > 0 ? (double)(fabsl(got[i] - exact) / exact / unit) : got[i] != 0 ? 1e9 : 0;
-                if (!(off <= worst)) worst = off, at = z[i];
+                const double off = (double)(fabsl(got[i] - exact) / (exact * unit * allowed(z[i])));
+                if (exact > 0 ? !(off <= worst) : got[i] != 0) worst = off, at = z[i];
             }
-            CHECK(worst <= 20, "%s: JS, single %d, form %d: %.1f units at z = %.17g", k->name, single, form, worst, at);
+            CHECK(worst <= 1, "%s: JS, single %d, form %d: %.2f of the bound at z = %.17g", k->name, single, form, worst, at);
         }
 }
 
@@ -104,7 +106,7 @@ static void test_pair_of(const kl_kernels *k, kl_shape shape, int single, double
     static double x[64], y[COLS], p[64], q[COLS], got[64 * COLS];
     const int skew = shape == KL_SUM_SKEW, rows = single ? k->mr32 : k->mr64;
     const double unit = single ? 0x1p-24 : 0x1p-53, number = stored(1 / w, single);
-    const double units = 68 + (skew ? 3 / w : 0); /* w = 1 - a */
+    const double units = (single ? 72 : 120) + (skew ? 3.4 / w : 0); /* w = 1 - a */
     double worst = 0, at_p = 0, at_q = 0;
     for (int i = 0; i < rows; i++) p[i] = ratio(1), x[i] = stored(w * (p[i] - 1), single);
     for (int j = 0; j < COLS; j++) q[j] = ratio(p[j % rows]), y[j] = stored((1 - w) * (q[j] - 1), single);
