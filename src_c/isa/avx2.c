@@ -13,6 +13,7 @@
 #define KL_SELECT_F64(m, a, b) ((vf64)_mm256_blendv_pd((__m256d)(b), (__m256d)(a), (__m256d)(m)))
 #define KL_MIN_F64(a, b) ((vf64)_mm256_min_pd((__m256d)(a), (__m256d)(b)))
 #define KL_MIN_F32(a, b) ((vf32)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define KL_WIDENED_F32(x) ((vf64)_mm256_cvtps_pd(_mm_loadu_ps(x)))
 #define KL_LOOKUP_F32(table, i) ((vf32)_mm256_permutevar8x32_ps(_mm256_load_ps(table), (__m256i)(i)))
 
 /* Each half of the table is eight floats to the permutation: bits 0 and 1 of an index choose two neighbours, bit 2 the
