@@ -82,13 +82,34 @@ static kl_plain_sums kl_plain_row(kl_plain_pair x, int64_t K, double *u, double 
     return u ? kl_plain_pass(x.a, x.b, K, 0, u, w) : kl_plain_pass(x.a, x.b, K, 0, NULL, NULL);
 }
 
-/* The sum of nonnegative terms, or where that is not all there is to it 0. */
-static double kl_near_logits(kl_plain_pair x, kl_plain_sums sums, int64_t K, const double *u, const double *w)
+/* Sums of the pairs of a group, and what follows from them: kl_logit_pair_of for all of them at a time. */
+typedef struct {
+    double a[KL_LANES], b[KL_LANES], linear[KL_LANES];
+    double shift_high[KL_LANES], shift_low[KL_LANES], scale[KL_LANES], ratio[KL_LANES], far[KL_LANES];
+} kl_plain_group_sums;
+
+KL_INLINE void kl_plain_finish(kl_plain_group_sums *s)
 {
-    const kl_logit_pair c = kl_logit_pair_of((kl_norm){0, sums.a}, (kl_norm){0, sums.b});
+    KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64) {
+        vf64 a = kl_load_f64(s->a + j), b = kl_load_f64(s->b + j), scale = 1.0 / a;
+        vf64x2 lambda = kl_log_of_sums(a, b);
+        kl_store_f64(s->shift_high + j, -lambda.high);
+        kl_store_f64(s->shift_low + j, -lambda.low);
+        kl_store_f64(s->scale + j, scale);
+        kl_store_f64(s->ratio + j, 1.0 / b / scale);
+        kl_store_f64(s->far + j, kl_far_logits(kl_load_f64(s->linear + j), a, lambda));
+    }
+}
+
+/* The sum of nonnegative terms of pair r, or where that is not all there is to it 0. */
+static double kl_near_logits(kl_plain_pair x, const kl_plain_group_sums *g, int64_t r, int64_t K, const double *u,
+                             const double *w)
+{
+    const kl_logit_pair c = {.shift_high = kl_set_f64(g->shift_high[r]), .shift_low = kl_set_f64(g->shift_low[r]),
+                             .ratio = kl_set_f64(g->ratio[r])};
     const kl_logit_rows rows = {x.a, x.b, u, w};
     const kl_logit_sums s = x.single ? kl_logit_sum(&rows, &c, K, 1, 1) : kl_logit_sum(&rows, &c, K, 1, 0);
-    const double kl = s.terms * c.a_scale[0];
+    const double kl = s.terms * g->scale[r];
     return kl >= KL_NEAR_LOGITS ? kl : 0;
 }
 
@@ -112,31 +133,25 @@ static int kl_plain_group(const kl_rows *P, const kl_rows *Q, int64_t first, int
 {
     const int64_t K = P->n_cols;
     kl_plain_pair pairs[KL_LANES];
-    kl_plain_sums sums[KL_LANES];
-    double a[KL_LANES], b[KL_LANES], linear[KL_LANES], kl[KL_LANES];
-    int found = 0;
+    kl_plain_group_sums g;
+    int beyond[KL_LANES], found = 0;
     for (int64_t r = 0; r < KL_LANES; r++) {
-        a[r] = b[r] = 1, linear[r] = 0;
+        g.a[r] = g.b[r] = 1, g.linear[r] = 0;
         if (r >= n) continue;
         double *own = scratch + 4 * r * K, *u = near ? own + 2 * K : NULL;
         pairs[r] = kl_plain_pair_at(P, Q, first + r, own);
-        sums[r] = kl_plain_row(pairs[r], K, u, own + 3 * K);
-        sums[r].beyond |= kl_log_sum_refused(sums[r].a, tolerances[0]) || kl_log_sum_refused(sums[r].b, tolerances[1]);
-        if (!sums[r].beyond) a[r] = sums[r].a, b[r] = sums[r].b, linear[r] = sums[r].linear;
+        const kl_plain_sums s = kl_plain_row(pairs[r], K, u, own + 3 * K);
+        beyond[r] = s.beyond || kl_log_sum_refused(s.a, tolerances[0]) || kl_log_sum_refused(s.b, tolerances[1]);
+        if (!beyond[r]) g.a[r] = s.a, g.b[r] = s.b, g.linear[r] = s.linear;
     }
-    KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64) {
-        vf64 sum = kl_load_f64(a + j);
-        vf64x2 lambda = kl_log_of_sums(sum, kl_load_f64(b + j));
-        kl_store_f64(kl + j, kl_far_logits(kl_load_f64(linear + j), sum, lambda));
-    }
+    kl_plain_finish(&g);
     for (int64_t r = 0; r < n; r++) {
         double *u = scratch + (4 * r + 2) * K, *w = u + K;
-        if (kl[r] == 0 && !sums[r].beyond) {
-            if (!near) kl_plain_row(pairs[r], K, u, w);
-            kl[r] = kl_near_logits(pairs[r], sums[r], K, u, w);
-            found = 1;
-        }
-        out[r] = kl[r];
+        out[r] = g.far[r];
+        if (g.far[r] > 0 || beyond[r]) continue;
+        if (!near) kl_plain_row(pairs[r], K, u, w);
+        out[r] = kl_near_logits(pairs[r], &g, r, K, u, w);
+        found = 1;
     }
     return found;
 }

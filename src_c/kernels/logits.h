@@ -10,7 +10,7 @@
 /* What is common to all bins of a pair of rows: log(pbar/qbar) = a - b - shift. */
 typedef struct {
     kl_softmax_base a_base, b_base;
-    vf64 shift_high, shift_low, a_scale, b_scale;
+    vf64 shift_high, shift_low, a_scale, b_scale, ratio; /* ratio: of the scales, b's to a's */
 } kl_logit_pair;
 
 /* log(p/q) = e ln2 + 2 atanh(v), with the rounding errors of its sum. */
@@ -37,6 +37,7 @@ KL_INLINE kl_logit_pair kl_logit_pair_of(kl_norm a, kl_norm b)
     r.shift_low = (shift.low - lambda.low) + (base.low + (origin.low + n * KL_LN2_REST));
     r.a_scale = kl_set_f64(1 / a.b);
     r.b_scale = kl_set_f64(1 / b.b);
+    r.ratio = kl_set_f64(1 / b.b / (1 / a.b));
     return r;
 }
 
@@ -86,7 +87,7 @@ KL_INLINE const double *kl_logit_tail(const void *x, int64_t done, int64_t K, in
 KL_INLINE void kl_logit_terms(kl_logit_lanes *s, const void *a, const void *b, const double *u, const double *w,
                              int64_t n, const kl_logit_pair *c, int plain, int single)
 {
-    const vf64 masked_below = kl_set_f64(-0x1.fffffffffffffp1023), ratio = kl_set_f64(c->b_scale[0] / c->a_scale[0]);
+    const vf64 masked_below = kl_set_f64(-0x1.fffffffffffffp1023), ratio = c->ratio;
     kl_lanes next = kl_logit_ratios(c, a, b, 0, single);
     for (int64_t k = 0; k < n; k += KL_LANES) {
         const kl_lanes ratios = next;
