@@ -13,25 +13,43 @@ typedef struct { double a, b, linear; int beyond; } kl_plain_sums;
 /* The two rows as doubles, or floats where they are `single`. */
 typedef struct { const void *a, *b; int single; } kl_plain_pair;
 
-/* Adds n bins, a multiple of KL_LANES; `live`, if any, is 0 for those that are padding (with zeros), else 1. */
+/* A group of bins, reduced: what its exponentials are made from. */
+typedef struct { kl_exp_reduced a[KL_NV], b[KL_NV]; kl_lanes difference; } kl_plain_open;
+
+KL_INLINE kl_plain_open kl_plain_reduce(const void *a, const void *b, int64_t k, int single)
+{
+    kl_plain_open r;
+    KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+        vf64 x = kl_logits_at(a, k + j * KL_W64, single), y = kl_logits_at(b, k + j * KL_W64, single);
+        r.a[j] = kl_exp_reduce(x);
+        r.b[j] = kl_exp_reduce(y);
+        r.difference.v[j] = x - y;
+    }
+    return r;
+}
+
+/* Adds n bins, a multiple of KL_LANES; `live`, if any, is 0 for those that are padding (with zeros), else 1. A group is
+ * reduced beside the polynomials of the one before. */
 KL_INLINE void kl_plain_bins(kl_plain_lanes *s, const void *a, const void *b, int64_t n, int single, const double *live,
                              double *u, double *w)
 {
     const vi64 magic = (vi64)kl_set_f64(KL_MAGIC - 2048);
-    for (int64_t k = 0; k < n; k += KL_LANES)
+    if (n <= 0) return;
+    kl_plain_open next = kl_plain_reduce(a, b, 0, single);
+    for (int64_t k = 0; k < n; k += KL_LANES) {
+        const kl_plain_open r = next;
+        if (k + KL_LANES < n) next = kl_plain_reduce(a, b, k + KL_LANES, single);
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
             const int64_t at = k + j * KL_W64;
-            vf64 x = kl_logits_at(a, at, single), y = kl_logits_at(b, at, single);
-            kl_exp_reduced rx = kl_exp_reduce(x), ry = kl_exp_reduce(y);
-            s->beyond |= rx.shifted ^ magic;
-            s->beyond |= ry.shifted ^ magic;
-            vf64 p = kl_plain_weight(rx), q = kl_plain_weight(ry);
+            s->beyond |= (r.a[j].shifted ^ magic) | (r.b[j].shifted ^ magic);
+            vf64 p = kl_plain_weight(r.a[j]), q = kl_plain_weight(r.b[j]);
             if (live) p *= kl_load_f64(live + at), q *= kl_load_f64(live + at);
             s->a.v[j] += p;
             s->b.v[j] += q;
-            s->linear.v[j] = KL_FMA_F64(p, x - y, s->linear.v[j]);
+            s->linear.v[j] = KL_FMA_F64(p, r.difference.v[j], s->linear.v[j]);
             if (u) kl_store_f64(u + at, p), kl_store_f64(w + at, q);
         }
+    }
 }
 
 typedef struct { double a[KL_LANES], b[KL_LANES], live[KL_LANES], u[KL_LANES], w[KL_LANES]; } kl_plain_tail;
