@@ -321,8 +321,8 @@ static void test_single(const kl_kernels *k, const double *p, const double *q, i
         for (int64_t c = 0; c < K; c++) wide[0][c] = a[i * K + c], wide[1][c] = b[i * K + c];
         for (int r = 0; r < 2; r++) scan_one(k, wide[r], K, KL_LOGITS, -1, norms + r, &zeros, scratch);
         const double alone = k->value(&itself, KL_LOGITS, wide[0], norms[0], wide[1], norms[1], K);
-        CHECK(out[i] == alone, "%s: single row %ld of %ld, %ld bins: %.17g, as doubles %.17g", k->name, (long)i, (long)n,
-              (long)K, out[i], alone);
+        CHECK(out[i] == alone, "%s: single row %ld of %ld, %ld bins: %.17g, as doubles %.17g", k->name, (long)i,
+              (long)n, (long)K, out[i], alone);
     }
 }
 
