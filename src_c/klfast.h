@@ -61,7 +61,7 @@ typedef struct {
 } kl_rows;
 
 /* Two numbers that describe a row: PROBS, MEASURE (sum, least entry); LOGITS (max, sum of exp(a) relative to
- * kl_softmax_base_of(max), about the same). */
+ * kl_softmax_base_of(max)). */
 typedef struct { double a, b; } kl_norm;
 
 /* A pair of rows of one domain, contiguous, with their norms. */

@@ -16,6 +16,7 @@
 #define KL_STREAM_F64(p, x) _mm256_stream_pd(p, (__m256d)(x))
 #define KL_STREAM_F32(p, x) _mm256_stream_ps(p, (__m256)(x))
 #define KL_STREAM_END() _mm_sfence()
+#define KL_WIDENED_F32(x) ((vf64)_mm256_cvtps_pd(_mm_loadu_ps(x)))
 #define KL_LOOKUP_F32(table, i) ((vf32)_mm256_permutevar8x32_ps(_mm256_load_ps(table), (__m256i)(i)))
 
 /* Each half of the table is eight floats to the permutation: bits 0 and 1 of an index choose two neighbours, bit 2 the

@@ -23,16 +23,6 @@ typedef struct {
     double up;               /* the scale of the bins: they sum to up, or for MEASURE to up times the sum of the row */
 } kl_pair;
 
-/* log(p/q) = e ln2 + 2 atanh(v), with the rounding errors of its sum. */
-KL_INLINE vf64x2 kl_log_exact(kl_log_reduced r)
-{
-    vf64 e = kl_times_exponent(r.shift, 1), w = r.v * r.v;
-    vf64 small = KL_FMA_F64(r.v, w * kl_atanh_series(w), r.v + r.v);
-    vf64 high = e * KL_LN2_HIGH32, sum = high + small, z = sum - high; /* e has at most 12 bits: no rounding */
-    vf64 low = ((high - (sum - z)) + (small - z)) + e * KL_LN2_REST, log = sum + low;
-    return (vf64x2){log, (sum - log) + low};
-}
-
 KL_INLINE void kl_fill_weights(kl_bins *b, const kl_pair *s, const double *p, const double *q, int64_t n, int logs)
 {
     const vf64 factor = kl_set_f64(s->factor), q_factor = kl_set_f64(s->q_factor);

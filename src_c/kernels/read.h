@@ -27,6 +27,11 @@ KL_INLINE float kl_bfloat_to_float(uint16_t h)
     return value;
 }
 
+#ifndef KL_WIDENED_F32
+typedef float kl_half_vf32 __attribute__((vector_size(KL_VECTOR_BYTES / 2), aligned(4), may_alias));
+#define KL_WIDENED_F32(x) __builtin_convertvector(*(const kl_half_vf32 *)(x), vf64)
+#endif
+
 #define KL_READ_AS(type, convert)                                                             \
     {                                                                                         \
         if (step == (int64_t)sizeof(type)) {                                                  \
@@ -72,16 +77,20 @@ static void kl_scatter(const kl_rows *rows, int64_t i, double *out)
     for (int64_t t = rows->indptr[i]; t < rows->indptr[i + 1]; t++) out[rows->indices[t]] = values[t];
 }
 
-/* Whether rows can be used where they lie. */
-KL_INLINE int kl_in_place(const kl_rows *rows)
+/* Whether rows are plain numbers of this storage, `size` bytes each, side by side and aligned. */
+KL_INLINE int kl_side_by_side(const kl_rows *rows, int32_t storage, int64_t size)
 {
-    return rows->storage == KL_FLOAT64 && (rows->col_stride == 8 || rows->n_cols == 1) && !rows->prior && !rows->take_log
-        && !rows->indptr && !rows->n_parts && (((uintptr_t)rows->data | (uint64_t)rows->row_stride) & 7) == 0;
+    return rows->storage == storage && (rows->col_stride == size || rows->n_cols == 1) && !rows->prior
+        && !rows->take_log && !rows->indptr && !rows->n_parts
+        && (((uintptr_t)rows->data | (uint64_t)rows->row_stride) & (uint64_t)(size - 1)) == 0;
 }
 
-KL_INLINE const double *kl_placed(const kl_rows *rows, int64_t i)
+/* Whether rows can be used where they lie. */
+KL_INLINE int kl_in_place(const kl_rows *rows) { return kl_side_by_side(rows, KL_FLOAT64, 8); }
+
+KL_INLINE const void *kl_placed(const kl_rows *rows, int64_t i)
 {
-    return (const double *)(rows->data + (rows->index ? rows->index[i] : i) * rows->row_stride);
+    return rows->data + (rows->index ? rows->index[i] : i) * rows->row_stride;
 }
 
 static void kl_join(const kl_rows *rows, int64_t i, double *out)

@@ -1,10 +1,9 @@
 /* Blocks of rows: check, sum up, compare row by row. Each calls the row kernels above. */
 
-/* `weights`: where to keep what a LOGITS scan has exponentiated, or NULL. */
 static kl_row_status kl_scan_row(int32_t domain, const double *row, int64_t K, double tolerance,
-                                 kl_norm *norm, int32_t *zeros, double *weights)
+                                 kl_norm *norm, int32_t *zeros)
 {
-    if (domain == KL_LOGITS) return kl_scan_logits(row, K, tolerance, norm, zeros, weights);
+    if (domain == KL_LOGITS) return kl_scan_logits(row, K, tolerance, norm, zeros);
     kl_row_status status = kl_scan_probs(row, K, tolerance, norm, zeros);
     if (domain != KL_MEASURE || status != KL_ROW_EMPTY) return status;
     *zeros = 1;
@@ -31,7 +30,7 @@ static void kl_scan(const kl_rows *rows, int64_t begin, int64_t end, double tole
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t i = begin; i < end; i++) {
         const double *row = kl_read(rows, i, scratch);
-        kl_row_status status = kl_scan_row(rows->domain, row, rows->n_cols, tolerance, norms + i, zeros, NULL);
+        kl_row_status status = kl_scan_row(rows->domain, row, rows->n_cols, tolerance, norms + i, zeros);
         if (status != KL_ROW_OK) {
             kl_refuse(stats, status, i, norms[i].a);
             return;
@@ -81,16 +80,16 @@ KL_INLINE int kl_read_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, i
     const int64_t K = P->n_cols;
     const int p_in_place = kl_in_place(P), q_in_place = kl_in_place(Q);
     for (int64_t r = 0; r < n; r++) {
-        double *own = scratch + 4 * r * K; /* two rows as doubles, and their weights */
+        double *own = scratch + 4 * r * K; /* two rows as doubles, and room for their weights */
         kl_row_pair *x = pairs + r;
         x->p = p_in_place ? kl_placed(P, first + r) : kl_read(P, first + r, own);
         x->q = q_in_place ? kl_placed(Q, first + r) : kl_read(Q, first + r, own + K);
-        kl_row_status status = kl_scan_row(P->domain, x->p, K, tolerances[0], &x->np, zeros, own + 2 * K);
+        kl_row_status status = kl_scan_row(P->domain, x->p, K, tolerances[0], &x->np, zeros);
         if (status != KL_ROW_OK) {
             kl_refuse(stats, status, first + r, x->np.a);
             return 0;
         }
-        status = kl_scan_row(P->domain, x->q, K, tolerances[1], &x->nq, zeros, own + 3 * K);
+        status = kl_scan_row(P->domain, x->q, K, tolerances[1], &x->nq, zeros);
         if (status != KL_ROW_OK) {
             kl_refuse(stats, status + KL_ROW_OF_Q, first + r, x->nq.a);
             return 0;
@@ -99,29 +98,57 @@ KL_INLINE int kl_read_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, i
     return 1;
 }
 
+/* Groups that are not tried after one of which all was left: it costs a fourth of the other way. */
+#define KL_UNTRIED 7
+
+/* KL of rows of logits: groups of plain rows, and what they leave in the general way. */
+static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
+                              const double *tolerances, double *out, double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
+    int near = 0, untried = 0;
+    for (int64_t first = begin; first < end; first += group) {
+        const int64_t n = end - first < group ? end - first : group;
+        if (untried) memset(out + first, 0, (size_t)n * sizeof *out);
+        else near = kl_plain_group(P, Q, first, n, tolerances, near, out + first, scratch);
+        int64_t left = 0;
+        for (int64_t i = first, run; i < first + n; i += run ? run : 1) {
+            kl_row_pair pairs[KL_IN_FLIGHT];
+            int32_t zeros = 0; /* not asked for */
+            for (run = 0; i + run < first + n && out[i + run] == 0; run++) {}
+            if (!kl_read_pairs(P, Q, i, run, tolerances, pairs, &zeros, scratch, stats)) return;
+            for (int64_t r = 0; r < run; r++)
+                out[i + r] = kl_direct_logits(pairs[r].p, pairs[r].np, pairs[r].q, pairs[r].nq, K);
+            left += run;
+        }
+        for (int64_t i = first; i < first + n; i++) out[i] *= f->factor;
+        untried = untried ? untried - 1 : left == n ? KL_UNTRIED : 0;
+    }
+}
+
 static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
                        double tolerance_p, double tolerance_q, double *out, double *scratch, kl_stats *stats)
 {
     const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
-    const int32_t probs = P->domain == KL_PROBS, logits = P->domain == KL_LOGITS;
+    const int32_t probs = P->domain == KL_PROBS;
     const double tolerances[2] = {tolerance_p, tolerance_q};
     kl_row_pair pairs[KL_IN_FLIGHT];
     stats->isa_ran |= KL_ISA_BIT;
+    if (f->kind == KL_KL && f->finish == KL_LINEAR && P->domain == KL_LOGITS && !f->adds_entropy) {
+        kl_rowwise_logits(f, P, Q, begin, end, tolerances, out, scratch, stats);
+        return;
+    }
     for (int64_t first = begin; first < end; first += group) {
         const int64_t n = end - first < group ? end - first : group;
-        int32_t masked = 0; /* one of these rows */
-        if (!kl_read_pairs(P, Q, first, n, tolerances, pairs, &masked, scratch, stats)) return;
+        int32_t zeros = 0; /* not asked for */
+        if (!kl_read_pairs(P, Q, first, n, tolerances, pairs, &zeros, scratch, stats)) return;
         if (f->kind == KL_KL && f->finish == KL_LINEAR && probs) {
             kl_direct_probs(pairs, n, K, out + first);
             for (int64_t r = 0; r < n; r++) out[first + r] *= f->factor;
         } else
             for (int64_t r = 0; r < n; r++) {
                 const kl_row_pair *x = pairs + r;
-                const double *weights = scratch + (4 * r + 2) * K;
-                const kl_logit_rows rows = {x->p, x->q, weights, weights + K};
-                if (f->kind == KL_KL && logits && !masked)
-                    out[first + r] = f->factor * kl_direct_logits_with(&rows, x->np, x->nq, K);
-                else out[first + r] = kl_value(f, P->domain, x->p, x->np, x->q, x->nq, K);
+                out[first + r] = kl_value(f, P->domain, x->p, x->np, x->q, x->nq, K);
             }
         if (!f->adds_entropy) continue;
         for (int64_t r = 0; r < n; r++) {

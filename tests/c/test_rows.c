@@ -162,10 +162,10 @@ static void test_refusals(const kl_kernels *k, double *x, int64_t K, double *scr
         }
 }
 
-/* The sum of weights is relative to 2^n near the largest, or for huge logits to the largest. */
+/* The sum of weights is relative to 1, beyond 178 to 2^n near the largest, or for huge logits to the largest. */
 static void test_softmax(const kl_kernels *k, const double *x, int64_t K, double *scratch)
 {
-    const double shifts[] = {0, 0.25, -3, 690, -690, 1e4, -3e4, 4e4, -1e6, 1e12, -1e300};
+    const double shifts[] = {0, 0.25, -3, 170, -176, 181, 690, -690, 1e4, -3e4, 4e4, -1e6, 1e12, -1e300};
     double moved[MOST];
     for (size_t t = 0; t < sizeof shifts / sizeof *shifts; t++) {
         long double top = -INFINITY, weights = 0;
@@ -174,7 +174,7 @@ static void test_softmax(const kl_kernels *k, const double *x, int64_t K, double
             top = moved[i] > top ? moved[i] : top;
         }
         const long double high = 0x1.62e42feep-1L, low = 0x1.a39ef35793c7673p-33L; /* ln 2; n * high is exact */
-        const long double n = fabsl(top) > 0x1p15L ? 0 : rintl(top / (high + low));
+        const long double n = fabsl(top) <= 178 || fabsl(top) > 0x1p15L ? 0 : rintl(top / (high + low));
         const long double origin = fabsl(top) > 0x1p15L ? top : 0;
         for (int64_t i = 0; i < K; i++) weights += expl(moved[i] - origin - n * high - n * low);
         kl_norm norm;
@@ -243,7 +243,10 @@ static long double kl_of(const long double *p, const long double *q, int64_t K)
     return sum;
 }
 
-/* Rows far from each other, with `empty` (0 or -inf) in some bins of p (kind 1) or of q (kind 2). */
+/* Rows far from each other, with `empty` (0 or -inf) in some bins of p (kind 1) or of q (kind 2); equal ones (3), near
+ * ones (4), offset logits (5), and a range of logits (6) in which sums of long double are no reference. */
+enum { KINDS = 7, REFERENCED = 6 };
+
 static void fill_pair(double *p, double *q, int64_t K, kl_domain domain, int kind)
 {
     const double empty = domain == KL_PROBS ? 0 : -INFINITY;
@@ -254,6 +257,11 @@ static void fill_pair(double *p, double *q, int64_t K, kl_domain domain, int kin
     }
     if (kind == 2 && K > 1) q[random_bits() % (uint64_t)(K - 1) + 1] = empty;
     if (kind == 3) memcpy(q, p, (size_t)K * 8);
+    for (int64_t i = 0; i < K && domain == KL_LOGITS; i++) {
+        if (kind == 4) q[i] = p[i] + uniform(-0.02, 0.02);
+        if (kind == 5) q[i] += 150;
+        if (kind == 6) p[i] *= 40, q[i] *= 40;
+    }
 }
 
 static const kl_divergence itself = {.kind = KL_KL, .finish = KL_LINEAR, .factor = 1};
@@ -265,7 +273,7 @@ void test_direct(const kl_kernels *k)
     for (int l = 1; l < n_lengths; l++)
         for (side s = AT_END; s <= AT_START; s++)
             for (kl_domain domain = KL_PROBS; domain <= KL_LOGITS; domain++)
-                for (int kind = 0; kind < 4; kind++) {
+                for (int kind = 0; kind < REFERENCED; kind++) {
                     const int64_t K = lengths[l];
                     double *p = place(left, (size_t)K * 8, s), *q = place(right, (size_t)K * 8, s), h;
                     double *scratch = place(spare, (size_t)K * 8, s);
@@ -295,11 +303,35 @@ void test_direct(const kl_kernels *k)
 
 /* ---- blocks of rows ---- */
 
+/* Rows of float32 logits, which are read where they lie, have the values of the same numbers as doubles. */
+static void test_single(const kl_kernels *k, const double *p, const double *q, int64_t n, int64_t K, side s,
+                        region left, region right, double *out, double *scratch)
+{
+    float *a = place(left, (size_t)(n * K) * 4, s), *b = place(right, (size_t)(n * K) * 4, s);
+    double wide[2][MOST];
+    for (int64_t i = 0; i < n * K; i++) a[i] = (float)p[i], b[i] = (float)q[i];
+    kl_rows A = {.data = (char *)a, .row_stride = K * 4, .col_stride = 4, .n_rows = n, .n_cols = K, .prior_weight = 1,
+                 .storage = KL_FLOAT32, .domain = KL_LOGITS}, B = A;
+    kl_stats stats = {0};
+    B.data = (char *)b;
+    k->rowwise(&itself, &A, &B, 0, n, -1, -1, out, scratch, &stats);
+    for (int64_t i = 0; i < n; i++) {
+        kl_norm norms[2];
+        int32_t zeros;
+        for (int64_t c = 0; c < K; c++) wide[0][c] = a[i * K + c], wide[1][c] = b[i * K + c];
+        for (int r = 0; r < 2; r++) scan_one(k, wide[r], K, KL_LOGITS, -1, norms + r, &zeros, scratch);
+        const double alone = k->value(&itself, KL_LOGITS, wide[0], norms[0], wide[1], norms[1], K);
+        CHECK(out[i] == alone, "%s: single row %ld of %ld, %ld bins: %.17g, as doubles %.17g", k->name, (long)i,
+              (long)n, (long)K, out[i], alone);
+    }
+}
+
 void test_rows(const kl_kernels *k)
 {
     enum { ROWS = 21 };
     region left = region_new(8 * ROWS * MOST), right = region_new(8 * ROWS * MOST), spare = region_new(8 * 32 * MOST);
     region answer = region_new(8 * ROWS), total = region_new(8 * MOST);
+    region single_left = region_new(4 * ROWS * MOST), single_right = region_new(4 * ROWS * MOST);
     for (int l = 1; l < n_lengths; l++)
         for (side s = AT_END; s <= AT_START; s++)
             for (kl_domain domain = KL_PROBS; domain <= KL_LOGITS; domain++)
@@ -308,7 +340,7 @@ void test_rows(const kl_kernels *k)
                     double *p = place(left, (size_t)(n * K) * 8, s), *q = place(right, (size_t)(n * K) * 8, s);
                     double *out = place(answer, (size_t)n * 8, s), *sum = place(total, (size_t)K * 8, s);
                     double *scratch = place(spare, (size_t)K * 8 * (K <= 256 ? 32 : 4), s);
-                    for (int64_t i = 0; i < n; i++) fill_pair(p + i * K, q + i * K, K, domain, (int)(i % 4));
+                    for (int64_t i = 0; i < n; i++) fill_pair(p + i * K, q + i * K, K, domain, (int)(i % KINDS));
                     kl_rows P = matrix(p, n, K, domain), Q = matrix(q, n, K, domain);
                     kl_norm np[ROWS], nq[ROWS];
                     int32_t zeros = 0;
@@ -323,6 +355,7 @@ void test_rows(const kl_kernels *k)
                               (long)n,
                               (long)K, out[i], alone);
                     }
+                    if (domain == KL_LOGITS) test_single(k, p, q, n, K, s, single_left, single_right, out, scratch);
                     memset(sum, 0, (size_t)K * 8);
                     k->accumulate(&P, np, 0, n, sum, scratch, &stats);
                     int right_sum = 1;
