@@ -35,6 +35,8 @@ typedef struct {
     int64_t column;
 } candidate;
 
+#define SHORT_LIST 16 /* by insertion: qsort takes as long to start as that */
+
 typedef struct {
     int64_t count;
     candidate list[];
@@ -50,6 +52,20 @@ static int by_value(const void *a, const void *b) /* the order of the answer */
     const candidate *x = a, *y = b;
     if (x->exact != y->exact) return x->exact < y->exact ? -1 : 1;
     return (x->column > y->column) - (x->column < y->column);
+}
+
+static void put_in_order(candidates *c)
+{
+    if (c->count > SHORT_LIST) {
+        qsort(c->list, (size_t)c->count, sizeof *c->list, by_value);
+        return;
+    }
+    for (int64_t t = 1; t < c->count; t++) {
+        const candidate x = c->list[t];
+        int64_t at = t;
+        for (; at > 0 && by_value(&x, c->list + at - 1) < 0; at--) c->list[at] = c->list[at - 1];
+        c->list[at] = x;
+    }
 }
 
 /* The k-th smallest of n numbers (k from 1), which it reorders (Hoare's selection). */
@@ -158,10 +174,10 @@ static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, 
 }
 
 /* Thresholds from the first columns: of the least upper ends of many disjoint sets of columns, the k-th smallest has k
- * entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. `kept`: room
- * for the values, column_block a row, or NULL. */
+ * entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. `stride`: of
+ * the values that are kept in hit_value, or 0. `coarse`: of one number a row, from bytes. */
 static int first_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t n, int64_t col,
-                            int64_t cols, void *kept, kl_stats *stats)
+                            int64_t cols, int64_t stride, int coarse, kl_stats *stats)
 {
     const int64_t wanted = top->k + top->skip_self, width = w->panel_cols, sets = (2 * wanted + width - 1) / width;
     const int64_t part = (cols + width - 1) / width / sets * width, ends = wanted == 1 ? 1 : sets * width;
@@ -171,8 +187,9 @@ static int first_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace
         args.out = (char *)w->hit_bound + s * width * w->element; /* free until there are hits */
         args.out_stride = ends;
         args.one = wanted == 1;
-        args.kept = kept ? (char *)kept + s * part * w->element : NULL;
-        args.kept_stride = p->column_block;
+        args.kept = stride ? (char *)w->hit_value + s * part * w->element : NULL;
+        args.kept_stride = stride;
+        if (!coarse) args.right_bytes.bytes = NULL;
         p->kernels->ends[p->single][kl_shape_of(p->divergence)](&args, stats);
     }
     for (int64_t i = 0; i < n; i++) {
@@ -184,16 +201,27 @@ static int first_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace
     return 1;
 }
 
-/* Few columns, all at once: their values are kept until the thresholds, from all of them, are known. Returns whether it
- * could. */
+/* Few columns, all at once: their values are kept until the thresholds, from all of them, are known. For the nearest alone
+ * those of the products of bytes will do (coarse_few.h), unless they leave too many: an exact KL takes about as long as the
+ * float32 products of 32 columns (other exact values several times that). Returns whether it could. */
 static int screen_few(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n, int64_t col,
                       int64_t cols, kl_stats *stats)
 {
-    if (cols > p->column_block || !first_thresholds(p, top, w, n, col, cols, w->hit_value, stats)) return 0;
+    const int64_t width = w->panel_cols, padded = (cols + width - 1) / width * width;
+    /* Not a power of two: the rows of a tile would share a set of the first-level cache. */
+    const int64_t stride = padded % 256 == 0 && padded + width <= p->column_block ? padded + width : padded;
+    int coarse = p->bytes.bytes && top->k + top->skip_self == 1 && p->divergence->kind == KL_KL && !p->left->family;
     kl_product_args args = kl_block_args(p, w, n, col, cols);
+    if (cols > p->column_block) return 0;
     args.kept = w->hit_value;
-    args.kept_stride = p->column_block;
-    p->kernels->hits[p->single](&args, stats);
+    args.kept_stride = stride;
+    args.most = n * cols / 32;
+    for (;; coarse = 0) {
+        if (!first_thresholds(p, top, w, n, col, cols, stride, coarse, stats)) return 0;
+        if (!coarse) args.right_bytes.bytes = NULL;
+        p->kernels->hits[p->single](&args, stats);
+        if (!coarse || args.n_doubts <= args.most) break;
+    }
     collect(p, top, w, &args, begin, col, stats);
     return 1;
 }
@@ -208,7 +236,7 @@ static void screen_many(const kl_pairing *p, const kl_top *top, kl_workspace *w,
     const int64_t first = top->same && home > col_begin && home < col_end ? home : col_begin;
     const int64_t all = col_end - col_begin, sample = all < FEW_COLUMNS ? SAMPLE_OF_FEW : SAMPLE;
     const int64_t seen = col_end - first < sample ? col_end - first : sample;
-    int64_t known = first_thresholds(p, top, w, n, first, seen, NULL, stats) ? seen : 0, cols, pause = 0;
+    int64_t known = first_thresholds(p, top, w, n, first, seen, 0, 0, stats) ? seen : 0, cols, pause = 0;
     for (int64_t done = 0; done < all; done += cols) {
         /* Thresholds only move between steps: not many more columns at a time than they have seen. */
         const int64_t fresh = done > known ? done : known, half = fresh / 2 / FIRST_COLUMNS * FIRST_COLUMNS;
@@ -277,7 +305,7 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
     settle_all(p, top, &w, begin, n, stats);
     for (int64_t i = 0; i < n; i++) {
         candidates *c = list_of(&w, top->capacity, i);
-        if (c->count > 1) qsort(c->list, (size_t)c->count, sizeof *c->list, by_value);
+        put_in_order(c);
         while (c->count && c->list[c->count - 1].exact == INFINITY) c->count--; /* not all of them: filled below */
         if (c->count < k) fill_infinite(c, k, begin + i, top->skip_self, col_begin, col_end);
         for (int64_t t = 0; t < k; t++) {
