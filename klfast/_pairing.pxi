@@ -222,9 +222,9 @@ cdef class Pairing:
             kl_dense_block(&self.c, &o, r, min(r + block, end), c, min(c + part, m), &space[me, 0],
                            &each[me].stats)
 
-    def top(self, int64_t k, bint skip_self, bint same, int64_t begin, int64_t end, int64_t column_parts):
+    def top(self, int64_t k, bint skip_self, bint same, int64_t begin, int64_t end, int64_t column_parts, out):
         """(values, columns), each (parts, end - begin, k): the k nearest within each part of the columns. `same`: row i
-        is column i."""
+        is column i. A single part is written to `out`, two arrays (end - begin, k)."""
         cdef kl_top top
         top.k, top.skip_self, top.same = k, skip_self, same
         top.sample = self.right.sampled()
@@ -232,8 +232,9 @@ cdef class Pairing:
         cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c, s
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
         cdef int64_t parts = (m + part - 1) // part
-        values = np.empty((parts, end - begin, k))
-        columns = np.empty((parts, end - begin, k), np.int64)
+        shape = (parts, end - begin, k)
+        values = out[0][None] if parts == 1 else np.empty(shape)
+        columns = out[1][None] if parts == 1 else np.empty(shape, np.int64)
         cdef double[:, :, ::1] v = values
         cdef int64_t[:, :, ::1] j = columns
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, top.capacity))

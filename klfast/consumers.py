@@ -55,8 +55,9 @@ def top(pairing: _engine.Pairing, n: int, m: int, k: int, skip_self: bool, same:
     pairing.right.take_sample(plan.sample(m, pairing.right.form.width(pairing.right.rows)))
 
     def work(begin, end):
-        v, c = pairing.top(k, skip_self, same, begin, end, parts)
-        values[begin:end], columns[begin:end] = _merge(v, c, k)
+        v, c = pairing.top(k, skip_self, same, begin, end, parts, (values[begin:end], columns[begin:end]))
+        if len(v) > 1:
+            values[begin:end], columns[begin:end] = _merge(v, c, k)
 
     run_slabs(n, unit, work, progress, m, first)
     return values, columns
@@ -64,8 +65,6 @@ def top(pairing: _engine.Pairing, n: int, m: int, k: int, skip_self: bool, same:
 
 def _merge(values: np.ndarray, columns: np.ndarray, k: int):
     """One list per row from the lists of several parts of the columns."""
-    if values.shape[0] == 1:
-        return values[0], columns[0]
     v = np.concatenate(values, axis=1)
     c = np.concatenate(columns, axis=1)
     v[c < 0] = np.inf

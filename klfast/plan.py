@@ -225,6 +225,10 @@ class Blocks:
 ROWS_A_BLOCK = 96
 COARSE_ROWS_A_BLOCK = 384  # a coarse screen is fast enough to wait for the columns: more rows for each reading of them
 COLUMNS_A_BLOCK = 512
+# The nearest of few columns takes them all at once: their bytes, and the lower ends of the rows' pairs, fit the cache.
+FEW_COLUMNS = 2048
+FEW_BYTES = 1 << 18
+FEW_PAIRS = 96 << 10
 BLOCK_BYTES = 1 << 19
 DENSE_BINS = 256  # up to here, dense blocks have PANEL rows
 BLOCKS_A_THREAD = 16  # half a block is lost at the end of a slab: 3% of a thread's share
@@ -239,6 +243,9 @@ def blocks(n: int, m: int, n_bins: int, threads: int, dense: bool = False, in_by
     if dense and n_bins <= DENSE_BINS:
         rows = PANEL
     columns = max(64, min(COLUMNS_A_BLOCK, fit) // 64 * 64)
+    if in_bytes and m <= FEW_COLUMNS and m * n_bins <= FEW_BYTES:
+        columns = math.ceil(m / 64) * 64 + 64
+        rows = max(PANEL, min(rows, FEW_PAIRS // columns) // PANEL * PANEL)
     if threads == 1:
         return Blocks(rows, columns, 1)
     # Blocks enough that the last ones even out, or smaller blocks of rows; still too few: split the columns.

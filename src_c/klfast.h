@@ -203,9 +203,7 @@ typedef struct {
     const void *threshold;     /* screen: one a row (padded) */
     kl_bytes left_bytes, right_bytes; /* screen: of both, or of neither, sides; then the numbers of a row have room for
                                   kl_kernels.coarse of them beyond the last panel */
-    void *kept;
-    int64_t kept_stride;
-    int32_t one;
+    void *kept; int64_t kept_stride, most; int32_t one; /* ends, hits; most: of bytes, hits beyond which it may stop */
     int64_t passed;            /* out: rows of tiles that the coarse screen let through */
     void *out;
     int64_t out_stride;
@@ -239,7 +237,7 @@ typedef struct {
     /* D(p || q), finished but without entropy, of rows already read with their norms. */
     double (*value)(const kl_divergence *, int32_t domain, const double *p, kl_norm, const double *q, kl_norm,
                     int64_t K);
-    /* The same of n <= KL_TOGETHER pairs, to the same bits: beside each other they take half of the time. */
+    /* Of n <= KL_TOGETHER pairs, to the same bits: beside each other they take half of the time. */
     void (*values)(const kl_divergence *, int32_t domain, const kl_row_pair *, int64_t n, int64_t K, double *out);
     /* The row as contiguous doubles: the matrix itself where it is that, else `scratch`. */
     const double *(*read)(const kl_rows *, int64_t i, double *scratch);

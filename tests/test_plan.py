@@ -32,6 +32,12 @@ def test_blocks(n, m, n_bins, threads, rows, columns, parts):
     assert plan.blocks(n, m, n_bins, threads) == plan.Blocks(rows, columns, parts)
 
 
+@pytest.mark.parametrize("m, n_bins, rows, columns", [
+    (300, 32, 240, 384), (1000, 32, 72, 1088), (2000, 128, 24, 2112), (2002, 131, 384, 448), (2049, 32, 384, 512)])
+def test_blocks_of_few_columns_in_bytes(m, n_bins, rows, columns):
+    assert plan.blocks(10**6, m, n_bins, 1, in_bytes=True) == plan.Blocks(rows, columns, 1)
+
+
 @pytest.mark.parametrize("n_bins, rows", [(1, 24), (256, 24), (257, 96), (1000, 96), (3000, 24)])
 def test_dense_blocks(n_bins, rows):
     assert plan.blocks(10**6, 10**6, n_bins, 1, dense=True).rows == rows

@@ -135,11 +135,11 @@ static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, 
     }
 }
 
-/* Thresholds from some columns: of the least upper ends of many disjoint sets of columns, the k-th smallest (k: `wanted`)
- * has k entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty bins. `kept`:
- * room for the values, column_block a row, or NULL. */
+/* Thresholds from some columns: of the least upper ends of many disjoint sets of columns, the k-th smallest, k being
+ * `wanted`, has k entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty
+ * bins. `stride`: of the values that are kept in hit_value, or 0. `coarse`: of one number a row, from bytes. */
 static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted, int64_t n, int64_t col, int64_t cols,
-                            void *kept, kl_stats *stats)
+                            int64_t stride, int coarse, kl_stats *stats)
 {
     const int64_t width = w->panel_cols, sets = (2 * wanted + width - 1) / width;
     const int64_t part = (cols + width - 1) / width / sets * width, ends = wanted == 1 ? 1 : sets * width;
@@ -149,8 +149,9 @@ static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted
         args.out = (char *)w->hit_bound + s * width * w->element; /* free until there are hits */
         args.out_stride = ends;
         args.one = wanted == 1;
-        args.kept = kept ? (char *)kept + s * part * w->element : NULL;
-        args.kept_stride = p->column_block;
+        args.kept = stride ? (char *)w->hit_value + s * part * w->element : NULL;
+        args.kept_stride = stride;
+        if (!coarse) args.right_bytes.bytes = NULL;
         p->kernels->ends[p->single][kl_shape_of(p->divergence)](&args, stats);
     }
     for (int64_t i = 0; i < n; i++) {
@@ -163,16 +164,27 @@ static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted
     return 1;
 }
 
-/* Few columns, all at once: their values are kept until the thresholds, from all of them, are known. Returns whether it
- * could. */
+/* Few columns, all at once: their values are kept until the thresholds, from all of them, are known. For the nearest alone
+ * those of the products of bytes will do (coarse_few.h), unless they leave too many: an exact KL takes about as long as the
+ * float32 products of 32 columns (other exact values several times that). Returns whether it could. */
 static int screen_few(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n, int64_t col,
                       int64_t cols, kl_stats *stats)
 {
-    if (cols > p->column_block || !first_thresholds(p, w, top->k + top->skip_self, n, col, cols, w->hit_value, stats)) return 0;
+    const int64_t width = w->panel_cols, padded = (cols + width - 1) / width * width;
+    /* Not a power of two: the rows of a tile would share a set of the first-level cache. */
+    const int64_t stride = padded % 256 == 0 && padded + width <= p->column_block ? padded + width : padded;
+    int coarse = p->bytes.bytes && top->k + top->skip_self == 1 && p->divergence->kind == KL_KL && !p->left->family;
     kl_product_args args = kl_block_args(p, w, n, col, cols);
+    if (cols > p->column_block) return 0;
     args.kept = w->hit_value;
-    args.kept_stride = p->column_block;
-    p->kernels->hits[p->single](&args, stats);
+    args.kept_stride = stride;
+    args.most = n * cols / 32;
+    for (;; coarse = 0) {
+        if (!first_thresholds(p, w, top->k + top->skip_self, n, col, cols, stride, coarse, stats)) return 0;
+        if (!coarse) args.right_bytes.bytes = NULL;
+        p->kernels->hits[p->single](&args, stats);
+        if (!coarse || args.n_doubts <= args.most) break;
+    }
     collect(p, top, w, &args, begin, col, stats);
     return 1;
 }
@@ -209,7 +221,7 @@ static int guess_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace
     sampled.features = sample->features, sampled.offset = sample->offset;
     sampled.norm = sample->norm, sampled.slack = sample->slack;
     sampled.bytes.bytes = NULL;
-    return first_thresholds(&sampled, w, rank, n, from, to - from, NULL, stats);
+    return first_thresholds(&sampled, w, rank, n, from, to - from, 0, 0, stats);
 }
 
 /* Every column [col_begin, col_end), from `first` on and then around the end, against n rows. Their thresholds have seen
@@ -294,7 +306,7 @@ static void screen_many(const kl_pairing *p, const kl_top *top, kl_workspace *w,
     const int64_t seen = col_end - first < sample ? col_end - first : sample;
     const int guessed = guess_thresholds(p, top, w, n, col_begin, col_end, stats);
     int64_t known = guessed ? all : 0;
-    if ((!guessed || top->same) && first_thresholds(p, w, top->k + top->skip_self, n, first, seen, NULL, stats) && !guessed)
+    if ((!guessed || top->same) && first_thresholds(p, w, top->k + top->skip_self, n, first, seen, 0, 0, stats) && !guessed)
         known = seen;
     search(p, top, w, begin, n, col_begin, col_end, first, known, stats);
     if (guessed) search_again(p, top, w, begin, n, col_begin, col_end, first, stats);

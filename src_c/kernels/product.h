@@ -205,19 +205,20 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *whole_block, kl_sta
     whole_block->n_doubts = n_doubts;
 }
 
-/* To the list: the entries of row r in the panel at column c whose lower end does not exceed the row's threshold. */
-KL_INLINE int64_t KL_NAME(kl_list_hits)(const kl_product_args *args, const KL_V *value, const KL_V *bound, int64_t r,
-                                        int64_t c, int64_t n)
+/* Which lower ends do not exceed the threshold of row r. */
+KL_INLINE uint32_t KL_NAME(kl_hit)(const kl_product_args *args, KL_V low, int64_t r)
 {
-    const KL_V threshold = KL_NAME(kl_set)(((const KL_T *)args->threshold)[r]);
-    KL_T values[KL_NR], bounds[KL_NR];
-    uint32_t hit = 0;
-    KL_UNROLL for (int h = 0; h < 2; h++) hit |= (uint32_t)KL_BITS(value[h] - bound[h] <= threshold) << (h * KL_W);
+    return KL_BITS(low <= KL_NAME(kl_set)(((const KL_T *)args->threshold)[r]));
+}
+
+/* To the list: the entries `hit` of row r from column c on. */
+KL_INLINE int64_t KL_NAME(kl_list)(const kl_product_args *args, uint32_t hit, KL_V value, KL_V bound, int64_t r, int64_t c,
+                                   int64_t n)
+{
+    KL_T values[KL_W], bounds[KL_W];
     if (!hit) return n;
-    KL_UNROLL for (int h = 0; h < 2; h++) {
-        KL_NAME(kl_store)(values + h * KL_W, value[h]);
-        KL_NAME(kl_store)(bounds + h * KL_W, bound[h]);
-    }
+    KL_NAME(kl_store)(values, value);
+    KL_NAME(kl_store)(bounds, bound);
     for (; hit; hit &= hit - 1, n++) {
         const int64_t lane = __builtin_ctz(hit);
         ((KL_T *)args->hit_value)[n] = values[lane];
@@ -230,20 +231,28 @@ KL_INLINE int64_t KL_NAME(kl_list_hits)(const kl_product_args *args, const KL_V 
 static __attribute__((noinline)) int64_t KL_NAME(kl_find_hits)(const kl_product_args *args,
     const KL_NAME(kl_tile) *tile, int64_t r, int64_t c, uint32_t rows, int64_t n)
 {
-    for (; rows; rows &= rows - 1) {
-        const int i = __builtin_ctz(rows);
-        KL_V value[2], bound[2];
-        KL_UNROLL for (int h = 0; h < 2; h++) {
-            value[h] = KL_NAME(kl_values)(args, tile, r, c, i, h);
-            bound[h] = KL_NAME(kl_bounds_of)(args->relative != 0, args, value[h], r, c, i, h);
+    for (; rows; rows &= rows - 1)
+        for (int h = 0, i = __builtin_ctz(rows); h < 2; h++) {
+            KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
+            KL_V bound = KL_NAME(kl_bounds_of)(args->relative != 0, args, value, r, c, i, h);
+            const uint32_t hit = KL_NAME(kl_hit)(args, value - bound, r + i);
+            n = KL_NAME(kl_list)(args, hit, value, bound, r + i, c + h * KL_W, n);
         }
-        n = KL_NAME(kl_list_hits)(args, value, bound, r + i, c, n);
-    }
     return n;
+}
+
+KL_INLINE KL_T KL_NAME(kl_least)(KL_V x)
+{
+    KL_T t[KL_W];
+    KL_NAME(kl_store)(t, x);
+    KL_UNROLL for (int n = KL_W / 2; n > 0; n /= 2)
+        KL_UNROLL for (int j = 0; j < n; j++) t[j] = t[j + n] < t[j] ? t[j + n] : t[j];
+    return t[0];
 }
 
 #if KL_COARSE
 #include "coarse.h"
+#include "coarse_few.h"
 #endif
 
 /* Entries whose lower end value - bound does not exceed their row's threshold, with both numbers. */
@@ -300,21 +309,18 @@ KL_INLINE void KL_NAME(kl_screen)(int shape, kl_product_args *args, kl_stats *st
     args->n_doubts = n;
 }
 
-KL_INLINE KL_T KL_NAME(kl_least)(KL_V x)
-{
-    KL_T t[KL_W];
-    KL_NAME(kl_store)(t, x);
-    KL_UNROLL for (int n = KL_W / 2; n > 0; n /= 2)
-        KL_UNROLL for (int j = 0; j < n; j++) t[j] = t[j + n] < t[j] ? t[j + n] : t[j];
-    return t[0];
-}
-
 /* The least upper ends, value + bound, of each row's columns: one number for every column of a panel, over all panels,
  * or `one` over all. */
 KL_INLINE void KL_NAME(kl_ends)(int shape, kl_product_args *args, kl_stats *stats)
 {
     KL_T *out = args->out, *kept = args->kept;
     stats->isa_ran |= KL_ISA_BIT;
+#if KL_COARSE
+    if (shape == KL_PRODUCT && args->right_bytes.bytes) {
+        kl_coarse_ends(args);
+        return;
+    }
+#endif
     for (int64_t r = 0; r < args->rows; r += KL_MR) {
         const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
         KL_NAME(kl_tile) tile, least;
@@ -343,14 +349,17 @@ static void KL_NAME(kl_hits)(kl_product_args *args, kl_stats *stats)
 {
     int64_t n = 0;
     stats->isa_ran |= KL_ISA_BIT;
+#if KL_COARSE
+    if (args->right_bytes.bytes) {
+        kl_coarse_kept_hits(args);
+        return;
+    }
+#endif
     for (int64_t r = 0; r < args->rows; r++)
-        for (int64_t c = 0; c < args->cols; c += KL_NR) {
-            KL_V value[2], bound[2];
-            KL_UNROLL for (int h = 0; h < 2; h++) {
-                value[h] = KL_NAME(kl_load)((const KL_T *)args->kept + r * args->kept_stride + c + h * KL_W);
-                bound[h] = KL_NAME(kl_bounds_of)(args->relative != 0, args, value[h], r, c, 0, h);
-            }
-            n = KL_NAME(kl_list_hits)(args, value, bound, r, c, n);
+        for (int64_t c = 0; c < args->cols; c += KL_W) {
+            KL_V value = KL_NAME(kl_load)((const KL_T *)args->kept + r * args->kept_stride + c);
+            KL_V bound = KL_NAME(kl_bounds_of)(args->relative != 0, args, value, r, c, 0, 0);
+            n = KL_NAME(kl_list)(args, KL_NAME(kl_hit)(args, value - bound, r), value, bound, r, c, n);
         }
     args->n_doubts = n;
 }

@@ -367,6 +367,43 @@ static void check_stream(const kl_kernels *k, problem *p, int64_t n_doubts, regi
           (long)n, (long)m, (long)p->a.K);
 }
 
+/* The screen of values that the pass for the ends kept, in the place of the list: the hits of the screen itself. */
+static void check_kept(const kl_kernels *k, problem *p, uint8_t *listed)
+{
+    static double ends[64 * 32], kept[64 * 128];
+    static uint8_t again[64 * 128];
+    const int64_t n = p->a.rows, m = p->a.cols, stride = m + 3, hits = p->a.n_doubts;
+    problem q = *p;
+    kl_stats stats = {0};
+    int least = 1;
+    q.a.hit_value = q.a.kept = kept, q.a.kept_stride = p->cols;
+    q.a.out = ends, q.a.out_stride = p->nr;
+    for (q.a.one = 0; q.a.one < 2; q.a.one++) {
+        k->ends[p->single][p->shape](&q.a, &stats);
+        for (int64_t i = 0; i < n; i++) {
+            double end = INFINITY, expected = INFINITY, size = 0;
+            for (int64_t t = 0; t < (q.a.one ? 1 : p->nr); t++) end = fmin(end, get(ends, i * p->nr + t, p->single));
+            for (int64_t j = 0; j < m; j++) {
+                const double value = get(p->a.out, i * stride + j, p->single);
+                const double bound = (double)bound_of(p, i, j);
+                if (isinf(value + bound) || value != value) continue;
+                expected = fmin(expected, value + bound);
+                size = fmax(size, fabs(value) + bound);
+            }
+            least &= end == expected || fabs(end - expected) <= (p->single ? 0x1p-22 : 0x1p-51) * size;
+        }
+    }
+    k->hits[p->single](&q.a, &stats);
+    mark(p, listed);
+    int same = mark(&q, again) && q.a.n_doubts == hits && memcmp(listed, again, (size_t)(n * m)) == 0;
+    for (int64_t t = 0; t < q.a.n_doubts; t++) {
+        const int64_t i = q.a.doubts[t] >> 16, j = q.a.doubts[t] & 0xffff;
+        same &= get(kept, t, p->single) == get(p->a.out, i * stride + j, p->single);
+    }
+    CHECK(least, "%s: least upper ends, shape %d, single %d", k->name, p->shape, p->single);
+    CHECK(same, "%s: hits among kept values, shape %d, single %d", k->name, p->shape, p->single);
+}
+
 static void test_shape(const kl_kernels *k, kl_shape shape, int single, region *r, region output)
 {
     static uint8_t listed[64 * 128];
@@ -383,6 +420,7 @@ static void test_shape(const kl_kernels *k, kl_shape shape, int single, region *
             check_dense(k, &p, s, output, listed);
             const int64_t n_doubts = p.a.n_doubts;
             check_screen(k, &p, listed);
+            check_kept(k, &p, listed);
             check_stream(k, &p, n_doubts, output);
         }
     }
