@@ -186,8 +186,8 @@ typedef struct {
  * (row << 16 | column within the block). Screen: entries whose lower end is not above the row's
  * threshold go to `doubts`, their values and bounds to `hit_value`, `hit_bound`. Ends: out[t] of a row, t below the
  * panel's width, is the least value + bound of the columns t, t + width, ..., or with `one` out[0] that of all; `kept`,
- * if not NULL, gets the values (rows and columns padded), which hits then screens as screen would. The capacity of the lists is
- * of the whole block, which has at most 65,536 rows and columns. */
+ * if not NULL, gets the values (rows and columns padded), which hits then screens as screen would. Lists have room
+ * for the whole block, which has at most 65,536 rows and columns. */
 typedef struct {
     const void *left, *right;
     const void *row_offset, *row_norm, *row_slack;

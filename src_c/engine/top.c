@@ -1,10 +1,10 @@
 /* The TopK consumer: screen with bounds, keep what may still belong to the answer, decide exactly.
  *
- * A screened value v with bound e stands for an exact sum in [v - e, v + e], or that far from it by a number which all
- * values of the row lack (up_to_shift: without its logarithms a row is encoded in a third of the time). A row's threshold
- * is the k-th smallest upper end so far: whatever starts above it cannot be among the k nearest. Full lists are thinned
- * by the threshold; a list that stays full (ties) is settled by exact values. Those have the shift and the finish, so
- * ends are only compared with ends.
+ * A screened value v with bound e stands for an exact sum in [v - e, v + e], or that far from it by a number which
+ * all values of the row lack (up_to_shift: without its logarithms a row is encoded in a third of the time). A row's
+ * threshold is the k-th smallest upper end so far: whatever starts above it cannot be among the k nearest. Full lists
+ * are thinned by the threshold; a list that stays full (ties) is settled by exact values. Those have the shift and the
+ * finish, so ends are only compared with ends.
  */
 #include "candidates.h"
 #include "pairing.h"
@@ -164,16 +164,16 @@ static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted
     return 1;
 }
 
-/* Few columns, all at once: their values are kept until the thresholds, from all of them, are known. For the nearest alone
- * those of the products of bytes will do (coarse_few.h), unless they leave too many: an exact KL takes about as long as the
- * float32 products of 32 columns (other exact values several times that). Returns whether it could. */
+/* Few columns, all at once: their values are kept until the thresholds, from all of them, are known. For the nearest
+ * alone those of the products of bytes will do (coarse_few.h), unless they leave too many: an exact KL takes about as
+ * long as the float32 products of 32 columns. Returns whether it could. */
 static int screen_few(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n, int64_t col,
                       int64_t cols, kl_stats *stats)
 {
     const int64_t width = w->panel_cols, padded = (cols + width - 1) / width * width;
     /* Not a power of two: the rows of a tile would share a set of the first-level cache. */
     const int64_t stride = padded % 256 == 0 && padded + width <= p->column_block ? padded + width : padded;
-    int coarse = p->bytes.bytes && top->k + top->skip_self == 1 && p->divergence->kind == KL_KL && !p->left->family;
+    int coarse = p->bytes.bytes && top->k + top->skip_self == 1 && !p->left->family;
     kl_product_args args = kl_block_args(p, w, n, col, cols);
     if (cols > p->column_block) return 0;
     args.kept = w->hit_value;

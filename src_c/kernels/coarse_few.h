@@ -1,8 +1,8 @@
 /* Few columns and the nearest alone: the products of bytes decide which pairs are worth their exact values.
  *
- * Of all columns the lower ends are kept until the least upper end is known. The bytes leave about three of 1,000 columns
- * (32 bins, random rows), whose exact values take less than their float32 products in strips. Bounds as in coarse.h, of each
- * column by itself.
+ * Of all columns the lower ends are kept until the least upper end is known. The bytes leave about three of 1,000
+ * columns (32 bins, random rows), whose exact values take less than their float32 products in strips. Bounds as in
+ * coarse.h, of each column by itself.
  */
 typedef struct { vf32 offset, step, size, residual, slack; } kl_coarse_half;
 
@@ -70,7 +70,8 @@ static void kl_coarse_kept_hits(kl_product_args *args)
         const float *low = (const float *)args->kept + r * args->kept_stride;
         for (int64_t c = 0; c < args->cols; c += 2 * KL_W32) {
             const vf32 a = kl_load_f32(low + c), b = kl_load_f32(low + c + KL_W32);
-            if (!kl_hit_f32(args, KL_MIN_F32(a, b), r) && !kl_hit_f32(args, KL_MIN_F32(b, a), r)) continue; /* NaN, too */
+            /* Both orders: of a NaN and a number the minimum is the second. */
+            if (!kl_hit_f32(args, KL_MIN_F32(a, b), r) && !kl_hit_f32(args, KL_MIN_F32(b, a), r)) continue;
             const kl_coarse_row row = kl_coarse_row_of(args, r);
             for (int h = 0; h < 2; h++) {
                 const kl_coarse_half col = kl_coarse_half_of(args, c + h * KL_W32);

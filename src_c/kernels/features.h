@@ -121,9 +121,9 @@ KL_INLINE void kl_mean_differences(kl_feature_sums *s, kl_feature_bins b, int64_
         }
 }
 
-/* Mean features without the offset a, which is most of their work: a row's values then lack it, all of them. Its error is
- * of no concern, and the rest of the error is, without a, at most what the norms and b's slack allow: that of 1/S counts
- * with |sum pbar log(qbar / c)| <= |x||y| + b. */
+/* Mean features without the offset a, which is most of their work: a row's values then lack it, all of them. Its error
+ * is of no concern, and the rest of the error is, without a, at most what the norms and b's slack allow: that of 1/S
+ * counts with |sum pbar log(qbar / c)| <= |x||y| + b. */
 static kl_feature_row kl_shifted_features(int32_t domain, const double *row, kl_norm norm, const kl_center *center,
                                           int64_t K, double *out)
 {

@@ -212,8 +212,8 @@ KL_INLINE uint32_t KL_NAME(kl_hit)(const kl_product_args *args, KL_V low, int64_
 }
 
 /* To the list: the entries `hit` of row r from column c on. */
-KL_INLINE int64_t KL_NAME(kl_list)(const kl_product_args *args, uint32_t hit, KL_V value, KL_V bound, int64_t r, int64_t c,
-                                   int64_t n)
+KL_INLINE int64_t KL_NAME(kl_list)(const kl_product_args *args, uint32_t hit, KL_V value, KL_V bound, int64_t r,
+                                   int64_t c, int64_t n)
 {
     KL_T values[KL_W], bounds[KL_W];
     if (!hit) return n;

@@ -137,7 +137,8 @@ static double kl_value(const kl_divergence *f, int32_t domain, const double *p, 
     return kl_general_value(f, domain, p, np, q, nq, K);
 }
 
-static void kl_values(const kl_divergence *f, int32_t domain, const kl_row_pair *pairs, int64_t n, int64_t K, double *out)
+static void kl_values(const kl_divergence *f, int32_t domain, const kl_row_pair *pairs, int64_t n, int64_t K,
+                      double *out)
 {
     const int together = f->kind == KL_KL && domain == KL_PROBS && f->finish == KL_LINEAR;
     if (together) kl_direct_probs(pairs, n, K, out);

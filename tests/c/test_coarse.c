@@ -14,8 +14,8 @@ typedef struct {
 
 static const kl_divergence itself = {.kind = KL_KL, .finish = KL_LINEAR, .number = 1, .factor = 1};
 
-static encoded encode(const kl_kernels *k, const kl_rows *rows, const center_of_rows *c, kl_role role, int up_to_shift, side s,
-                      region *r)
+static encoded encode(const kl_kernels *k, const kl_rows *rows, const center_of_rows *c, kl_role role, int up_to_shift,
+                      side s, region *r)
 {
     const int64_t n = rows->n_rows, K = rows->n_cols, width = role == KL_MEAN ? k->mr32 : k->nr32;
     const int64_t padded = (n + width - 1) / width * width, numbers = padded + k->coarse, groups = (K + 3) / 4;
@@ -26,7 +26,8 @@ static encoded encode(const kl_kernels *k, const kl_rows *rows, const center_of_
     k->scan(rows, 0, n, -1, norms, &zeros, scratch, &stats);
     kl_encode_args a = {
         .divergence = &itself, .rows = rows, .norms = norms, .center = &c->c, .end = n, .role = role, .single = 1,
-        .width = (int32_t)width, .up_to_shift = up_to_shift, .norm_factor = role == KL_MEAN ? ((double)K + 22) * 0x1p-24 : 1,
+        .width = (int32_t)width, .up_to_shift = up_to_shift,
+        .norm_factor = role == KL_MEAN ? ((double)K + 22) * 0x1p-24 : 1,
         .slack_factor = 12 * 0x1p-24, .scratch = scratch,
         .features = place(r[0], (size_t)(padded * K) * 4, s), .offset = place(r[1], (size_t)numbers * 4, s),
         .norm = place(r[2], (size_t)numbers * 4, s), .slack = place(r[3], (size_t)numbers * 4, s),
