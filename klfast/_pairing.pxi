@@ -200,8 +200,8 @@ cdef class Pairing:
         self.c.row_block, self.c.column_block = row_block, column_block
 
     def dense(self, out, int64_t begin, int64_t end, int64_t column_parts, double accept, bint stream):
-        """Write the values of rows [begin, end) to those rows of out (float32 or float64, any strides); `stream`: past the
-        caches."""
+        """Write the values of rows [begin, end) to those rows of out (float32 or float64, any strides); `stream`: past
+        the caches."""
         cdef kl_dense_out o
         o.data = <char *>address(out)
         o.row_stride, o.col_stride = out.strides

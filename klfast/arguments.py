@@ -74,8 +74,8 @@ CACHE_LINE = 64
 
 
 def empty_answer(shape, dtype: np.dtype) -> np.ndarray:
-    """A new array that starts a cache line: NumPy's large ones start 16 bytes into one, and every wide store would touch
-    two lines."""
+    """A new array that starts a cache line: NumPy's large ones start 16 bytes into one, and every wide store would
+    touch two lines."""
     size = math.prod(shape) * dtype.itemsize
     raw = np.empty(size + CACHE_LINE, np.uint8)
     start = -raw.__array_interface__["data"][0] % CACHE_LINE

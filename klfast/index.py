@@ -69,8 +69,9 @@ class Index:
         classes = reference.classes_of(None if same else left)
         single = plan.product_in_single(single_out, rtol)
         pairing, blocks, first = self._pair(form, left, reference, classes, single, False, threads, dense=True)
-        consumers.dense(pairing, out, plan.stream(out.nbytes, in_use), blocks.rows * threads, blocks.column_parts, first,
-                        plan.accept_factor(rtol), progress)
+        stream = plan.stream(out.nbytes, in_use)
+        consumers.dense(pairing, out, stream, blocks.rows * threads, blocks.column_parts, first, plan.accept_factor(rtol),
+                        progress)
         self.info = _info(pairing, n * m)
         return out
 

@@ -28,16 +28,16 @@ FEATURE_ROUNDINGS = 16
 # errors of the features add 3 units of each; the float32 product sees their conversion instead.
 OFFSET_UNITS = {False: 32, True: 6}
 
-# What a relative bound cannot cover: the product of two row-wide errors (3u * 3u, doubled) of float64, in which features
-# are computed, and gradual underflow of the products in float32.
+# What a relative bound cannot cover: the product of two row-wide errors (3u * 3u, doubled) of float64, in which
+# features are computed, and gradual underflow of the products in float32.
 FLOOR = 32 * UNIT[False] ** 2
 UNDERFLOW = {False: 0.0, True: 1e-32}
 
 # Below this tolerance a float32 product would leave most entries uncertified.
 SINGLE_RTOL = 2e-6
 
-# A sum over bins: each term is off by so many units of what its bin adds to the two offsets. Measured: 69 at most, but 111
-# of skewed KL in float64 (docs: numerics), by `single`.
+# A sum over bins: each term is off by so many units of what its bin adds to the two offsets. Measured: 69 at most, but
+# 111 of skewed KL in float64 (docs: numerics), by `single`.
 SUM_ROUNDINGS = 84
 SKEW_ROUNDINGS = {False: 140, True: 84}
 
@@ -122,8 +122,8 @@ def coarse(m: int, width: int) -> bool:
     return m >= COARSE_COLUMNS and 4 <= width <= COARSE_BINS
 
 
-# Columns whose values set the thresholds of a search with many neighbours. Measured with 200,000 columns of 64 bins: 2 to
-# 5% faster than 2048 at k = 30 to 1000; 8192 are slower at k = 10 and no faster at k = 300.
+# Columns whose values set the thresholds of a search with many neighbours. Measured with 200,000 columns of 64 bins: 2
+# to 5% faster than 2048 at k = 30 to 1000; 8192 are slower at k = 10 and no faster at k = 300.
 SAMPLE = 4096
 SAMPLE_FROM = 8 * SAMPLE
 SAMPLE_BYTES = 1 << 24  # of their features, of which a sample is packed once more: fewer columns of many bins
@@ -256,9 +256,9 @@ def blocks(n: int, m: int, n_bins: int, threads: int, dense: bool = False, in_by
     return Blocks(rows, columns, max(1, min(parts, math.ceil(m / columns))))
 
 
-# Writing past the caches spares an answer that overflows them the reading of its lines: float64, 4096 x 4096, 54 to 45 ms
-# of a core with 64 bins, 24 to 16 with 16. Not in new memory, whose pages the system has just cleared, and so cached:
-# 29 to 31 ms with 16 bins.
+# Writing past the caches spares an answer that overflows them the reading of its lines: float64, 4096 x 4096, 54 to 45
+# ms of a core with 64 bins, 24 to 16 with 16. Not in new memory, whose pages the system has just cleared, and so
+# cached: 29 to 31 ms with 16 bins.
 STREAM_BYTES = 1 << 24
 
 

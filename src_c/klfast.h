@@ -148,8 +148,8 @@ typedef struct {
 
 typedef enum { KL_MEAN, KL_NATURAL } kl_role; /* the first and the second argument of the divergence */
 
-/* Features x in bytes X, for the coarse screen: row r's group g of four lies behind [(g * width + r % width) * 4] of its
- * panel. |x - X/inverse| <= residual, |X/inverse| <= norm, shift = -128 sum X. */
+/* Features x in bytes X, for the coarse screen: row r's group g of four lies behind [(g * width + r % width) * 4] of
+ * its panel. |x - X/inverse| <= residual, |X/inverse| <= norm, shift = -128 sum X. */
 typedef struct {
     int8_t *bytes;             /* NULL: none */
     float *inverse, *residual, *norm;
@@ -234,10 +234,8 @@ typedef struct {
                     double tolerance_p, double tolerance_q, double *out, double *scratch, kl_stats *);
     void (*entropy)(const kl_rows *, const kl_norm *, int64_t begin, int64_t end, double *out,
                     double *scratch, kl_stats *);
-    /* D(p || q), finished but without entropy, of rows already read with their norms. */
-    double (*value)(const kl_divergence *, int32_t domain, const double *p, kl_norm, const double *q, kl_norm,
-                    int64_t K);
-    /* Of n <= KL_TOGETHER pairs, to the same bits: beside each other they take half of the time. */
+    /* D(p || q), finished but without entropy, of n <= KL_TOGETHER pairs of rows already read with their norms. The same
+     * bits as one by one, in half of the time. */
     void (*values)(const kl_divergence *, int32_t domain, const kl_row_pair *, int64_t n, int64_t K, double *out);
     /* The row as contiguous doubles: the matrix itself where it is that, else `scratch`. */
     const double *(*read)(const kl_rows *, int64_t i, double *scratch);
@@ -386,10 +384,10 @@ void kl_reduce_block(const kl_pairing *, int32_t op, int32_t over_rows, double a
                      int64_t col_begin, int64_t col_end, double *result, double *low, void *workspace, kl_stats *);
 
 /* Means of bilinear values (mean.c), for KL_PRODUCT with KL_LINEAR. An operand is a kl_encode_args of which divergence,
- * rows, norms, center, extra, role and the factors count; memory: kl_mean_doubles of it. Its rows are added up in parts,
- * whose numbers the caller sets to 0 and `every` to ones. kl_total_mean leaves the means of all rows in the first part.
- * kl_mean_values: for each row [begin, end) of the other operand the mean of its values against those rows, and whether
- * accept * value >= bound certifies it. */
+ * rows, norms, center, extra, role and the factors count; memory: kl_mean_doubles of it. Its rows are added up in
+ * parts, whose numbers the caller sets to 0 and `every` to ones. kl_total_mean leaves the means of all rows in the
+ * first part. kl_mean_values: for each row [begin, end) of the other operand the mean of its values against those rows,
+ * and whether accept * value >= bound certifies it. */
 typedef struct {
     double *sum, *low;    /* width features, then offset, norm and slack: sums, and what their roundings lost */
     uint64_t *every, *any; /* bins that all rows have, that some row has; NULL where empty bins do not matter */

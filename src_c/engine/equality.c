@@ -69,7 +69,8 @@ uint64_t kl_row_glance(int32_t domain, const double *row, int64_t K)
         x[k] = row[k];
         if (x[k] != empty) base = x[k];
     }
-    const double shift = domain == KL_LOGITS && base != empty ? base : 0, divisor = domain == KL_PROBS && base ? base : 1;
+    const double shift = domain == KL_LOGITS && base != empty ? base : 0;
+    const double divisor = domain == KL_PROBS && base ? base : 1;
     for (int64_t k = 0; k < FEW; k++) x[k] = (x[k] - shift) / divisor + 0.0; /* + 0.0: -0.0 becomes 0.0 */
     memcpy(bits, x, sizeof bits);
     return mix(step(step(bits[0], bits[1]), bits[2]) ^ mix(step(step(bits[3], bits[4]), bits[5]))

@@ -11,13 +11,13 @@
 
 #define FIRST_COLUMNS 64 /* a multiple of every panel's width */
 
-/* Columns that the first thresholds come from: a product of their own, which has to cost less than the hits it saves. */
+/* Columns that the first thresholds come from: a product of their own, which must cost less than the hits it saves. */
 #define SAMPLE 512
 #define SAMPLE_OF_FEW 128
 #define FEW_COLUMNS 4096
 
-/* Where the coarse screen lets most rows of tiles through (near rows, or hits everywhere), the next blocks of columns do
- * without it. It costs about a quarter of the product, and up to eight rows of a tile cost no more than their share:
+/* Where the coarse screen lets most rows of tiles through (near rows, or hits everywhere), the next blocks of columns
+ * do without it. It costs about a quarter of the product, and up to eight rows of a tile cost no more than their share:
  * it pays up to two thirds. */
 #define COARSE_PAUSE 7
 static int coarse_pays(const kl_product_args *args, const kl_workspace *w)
@@ -46,7 +46,8 @@ static void settle_batch(const kl_pairing *p, const kl_workspace *w, batch *b, k
 }
 
 /* The exact values of a row's candidates; the last few are left to the caller. */
-static void settle_into(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t row, batch *b, kl_stats *stats)
+static void settle_into(const kl_pairing *p, const kl_workspace *w, candidates *c, int64_t row, batch *b,
+                        kl_stats *stats)
 {
     for (int64_t ahead = 0; ahead < c->count + KL_TOGETHER; ahead++) {
         /* They lie anywhere, and each would be waited for. */
@@ -131,7 +132,8 @@ static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, 
     for (int64_t j = col_begin; j < col_end && c->count < k; j++) {
         int known = skip_self && j == row;
         for (int64_t t = 0; t < finite && !known; t++) known = c->list[t].column == j;
-        if (!known) c->list[c->count++] = (candidate){.low = INFINITY, .high = INFINITY, .exact = INFINITY, .column = j};
+        if (known) continue;
+        c->list[c->count++] = (candidate){.low = INFINITY, .high = INFINITY, .exact = INFINITY, .column = j};
     }
 }
 
@@ -224,8 +226,8 @@ static int guess_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace
     return first_thresholds(&sampled, w, rank, n, from, to - from, 0, 0, stats);
 }
 
-/* Every column [col_begin, col_end), from `first` on and then around the end, against n rows. Their thresholds have seen
- * `known` columns. */
+/* Every column [col_begin, col_end), from `first` on and then around the end, against n rows. Their thresholds have
+ * seen `known` columns. */
 static void search(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n, int64_t col_begin,
                    int64_t col_end, int64_t first, int64_t known, kl_stats *stats)
 {
@@ -306,8 +308,10 @@ static void screen_many(const kl_pairing *p, const kl_top *top, kl_workspace *w,
     const int64_t seen = col_end - first < sample ? col_end - first : sample;
     const int guessed = guess_thresholds(p, top, w, n, col_begin, col_end, stats);
     int64_t known = guessed ? all : 0;
-    if ((!guessed || top->same) && first_thresholds(p, w, top->k + top->skip_self, n, first, seen, 0, 0, stats) && !guessed)
-        known = seen;
+    if (!guessed || top->same) {
+        const int64_t wanted = top->k + top->skip_self;
+        if (first_thresholds(p, w, wanted, n, first, seen, 0, 0, stats) && !guessed) known = seen;
+    }
     search(p, top, w, begin, n, col_begin, col_end, first, known, stats);
     if (guessed) search_again(p, top, w, begin, n, col_begin, col_end, first, stats);
 }

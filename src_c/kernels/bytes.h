@@ -17,8 +17,9 @@ static float kl_bytes_inverse(const double *x, int64_t n)
 
 typedef struct { vf64 residual, norm, sum; } kl_byte_sums;
 
-/* Eight features x as X = rint(x scale), two groups of four, `apart` bytes from each other; `groups` of them are there. */
-KL_INLINE void kl_eight_bytes(kl_byte_sums *s, vf64 x, vf64 scale, vf64 step, int8_t *out, int64_t apart, int64_t groups)
+/* Eight features x as X = rint(x scale), two groups of four, `apart` bytes from each other; `groups` are there. */
+KL_INLINE void kl_eight_bytes(kl_byte_sums *s, vf64 x, vf64 scale, vf64 step, int8_t *out, int64_t apart,
+                              int64_t groups)
 {
     const double magic = 0x1.8p52;
     vf64 shifted = x * scale + magic; /* rounds to an integer, which is in the last bits, too */

@@ -1,9 +1,9 @@
-/* Tables for log(f), f > 0, in cells of an eighth of a binade: f = b (1 + t), b = 1, 9/8, ..., 15/8 times a power of two,
- * which is f's bits, rounded: |t| <= 0.08 is left for short polynomials. Where b is 1, log(b) is 0: what vanishes at f = 1
- * keeps its relative accuracy. Next to that cell, (1 + z) log(1 + z) - z is only 1% of log(b), and half a unit of that many
- * units. So the cells' ends are where half a unit of log(15/16), below, and of log(9/8) with the polynomial's error,
- * above, come to the same: cells begin 23/32 of their width below b in float64, 19/32 in float32, whose roundings are
- * other ones. The cell around 1 is [1 - 23/512, 1 + 9/256], or [1 - 19/512, 1 + 13/256].
+/* Tables for log(f), f > 0, in cells of an eighth of a binade: f = b (1 + t), b = 1, 9/8, ..., 15/8 times a power of
+ * two, which is f's bits, rounded: |t| <= 0.08 is left for short polynomials. Where b is 1, log(b) is 0: what vanishes
+ * at f = 1 keeps its relative accuracy. Next to that cell, (1 + z) log(1 + z) - z is only 1% of log(b), and half a unit
+ * of that many units. So the cells' ends are where half a unit of log(15/16), below, and of log(9/8) with the
+ * polynomial's error, above, come to the same: cells begin 23/32 of their width below b in float64, 19/32 in float32,
+ * whose roundings are other ones. The cell around 1 is [1 - 23/512, 1 + 9/256], or [1 - 19/512, 1 + 13/256].
  */
 
 /* The bits of 1/b and b together: less those of b, with any exponent, they are 1/b. Then, for b from 3/4 to 11/8,

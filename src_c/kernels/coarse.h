@@ -5,8 +5,8 @@
  *     |x_i . y_j - X_i . Y_j / (s_i t_j)|  <=  residual_i |y_j| + |X_i/s_i| residual_j,
  * and a pair stays above the threshold while
  *     X_i . Y_j  <  (A_i + offset_j) s_i t_j,     A_i = offset_i - threshold_i - all bounds.
- * All entries of a row of X have one s, and so have all rows of a pack. Columns enter the instruction as unsigned bytes Y + 128; shift_i = -128 sum X_i takes that back. Sums of fewer than
- * 2^15 products of 2^16 do not overflow.
+ * All entries of a row of X have one s, and so have all rows of a pack. Columns enter the instruction as unsigned bytes
+ * Y + 128; shift_i = -128 sum X_i takes that back. Sums of fewer than 2^15 products of 2^16 do not overflow.
  */
 _Static_assert(KL_MR32 <= KL_W32, "the numbers of a panel's rows fill one vector at most");
 _Static_assert(KL_MR32 % KL_PACK == 0, "a panel holds whole packs");
@@ -56,8 +56,8 @@ KL_INLINE void kl_coarse_rows_of(const kl_product_args *args, int64_t r, const k
     kl_store_f32(limit, (kl_load_f32((const float *)args->row_offset + r) - bound) * kl_load_f32(b->inverse + r));
 }
 
-/* Ask for the float32 features of the columns from c on, of which most panels get some strips: left to those, they would
- * come late and one by one. */
+/* Ask for the float32 features of the columns from c on, of which most panels get some strips: left to those, they
+ * would come late and one by one. */
 KL_INLINE void kl_coarse_prefetch(const kl_product_args *args, int64_t c)
 {
     const char *panel = (const char *)((const float *)args->right + c * args->K);
@@ -99,7 +99,7 @@ KL_INLINE vf32 kl_coarse_excess(const kl_byte_tile *sum, const kl_coarse_columns
     return KL_FMA_F32(kl_set_f32(-limit[i]), col->inverse[h], __builtin_convertvector(sum->v[i][h], vf32));
 }
 
-/* Bit i: row i of the tile may hold a hit. Rows of a pack share s (encode.h), and most packs pass with one comparison. */
+/* Bit i: row i of the tile may hold a hit. Rows of a pack share s (encode.h); most packs pass with one comparison. */
 static uint32_t kl_coarse_hits(const kl_product_args *args, int64_t r, int64_t c, const kl_coarse_columns *col)
 {
     const float *s = args->left_bytes.inverse + r;
@@ -124,7 +124,7 @@ static uint32_t kl_coarse_hits(const kl_product_args *args, int64_t r, int64_t c
     return rows;
 }
 
-/* Some rows of a tile (n of KL_STRIP, the bits of `rows`) by their float32 products: the same bits as the whole tile's. */
+/* Some rows of a tile (n of KL_STRIP, the bits of `rows`) by their float32 products: the same bits as the tile's. */
 #define KL_STRIP 8
 
 KL_INLINE void kl_strip(const kl_product_args *args, int64_t r, int64_t c, uint32_t rows, int n, kl_tile_f32 *tile)

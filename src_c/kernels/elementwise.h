@@ -42,7 +42,8 @@ KL_INLINE void KL_NAME(kl_polynomials)(const KL_T *c, int n, const KL_NAME(kl_ce
     KL_UNROLL for (int i = n - 2; i >= 0; i--) KL_EACH p[j] = KL_FMA(p[j], a[j].t, KL_NAME(kl_set)(c[i]));
 }
 
-/* a b + c, where b has 4 bits and a b almost cancels c: without fused multiply-adds, a is split so that high b is exact. */
+/* a b + c, where b has 4 bits and a b almost cancels c: without fused multiply-adds, a is split so that high b is
+ * exact. */
 KL_INLINE KL_V KL_NAME(kl_short_product)(KL_V a, KL_V b, KL_V c)
 {
 #if KL_HAS_FMA

@@ -40,7 +40,8 @@ static kl_feature_row kl_encode_row(const kl_encode_args *args, int64_t r, doubl
     }
     else if (args->divergence->kind == KL_KL)
         f = kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features);
-    else f = kl_other_features(args->divergence, args->role, rows->domain, row, args->norms[i], args->center, K, features);
+    else
+        f = kl_other_features(args->divergence, args->role, rows->domain, row, args->norms[i], args->center, K, features);
     if (args->extra && !shifted) {
         f.offset += args->extra[i];
         f.spread += args->extra[i];

@@ -86,7 +86,7 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
     {                                                                                          \
         .name = isa_name, .bit = KL_ISA_BIT, .mr64 = KL_MR64, .nr64 = 2 * KL_W64,              \
         .mr32 = KL_MR32, .nr32 = 2 * KL_W32, .coarse = KL_ROWS_OF_BYTES, .scan = kl_scan, .accumulate = kl_accumulate,     \
-        .rowwise = kl_rowwise, .entropy = kl_entropy, .value = kl_value, .values = kl_values,  \
+        .rowwise = kl_rowwise, .entropy = kl_entropy, .values = kl_values,  \
         .read = kl_read,                                                                       \
         .encode = kl_encode, .finish = kl_finish_values, .term_rows = kl_term_rows,            \
         .dense = {{KL_SHAPES(dense, f64), kl_dense_family_f64}, {KL_SHAPES(dense, f32)}},      \

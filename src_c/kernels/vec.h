@@ -5,9 +5,9 @@
  * (the second operand if either is NaN), KL_LOCKSTEP (vectors that a sum over bins takes side by side: 4 where there
  * are 32 registers, else 2). May be missing: KL_CONVERT_F64 (int64 to double), KL_WIDENED_F32 (KL_W64 floats at x as
  * doubles), KL_IF_LESS_F64 (x < y ? a : b), KL_IF_ZERO_F64 (an integer x, x ? b : a), KL_LOOKUP_F64 and KL_LOOKUP_F32
- * (entries of an aligned table of 8, by the low 3 bits of integers), KL_STREAM_F64 and KL_STREAM_F32 (store to an aligned
- * address, past the caches) with KL_STREAM_END (before another thread may read those), KL_DOT_BYTES and KL_LOW_BYTES
- * (coarse.h, bytes.h).
+ * (entries of an aligned table of 8, by the low 3 bits of integers), KL_STREAM_F64 and KL_STREAM_F32 (store to an
+ * aligned address, past the caches) with KL_STREAM_END (before another thread may read those), KL_DOT_BYTES and
+ * KL_LOW_BYTES (coarse.h, bytes.h).
  *
  * Lanes. Sums over the bins of one row always run in KL_LANES interleaved partial sums, whatever the
  * width of the machine's vectors: a group of KL_NV vectors holds them. So every ISA adds the same

@@ -62,6 +62,16 @@ typedef struct {
 } center_of_rows;
 void make_center(const kl_kernels *, const double *x, int64_t n, int64_t K, kl_domain, center_of_rows *);
 
+/* D(p || q) of one pair. */
+static inline double direct_value(const kl_kernels *k, const kl_divergence *f, int32_t domain, const double *p,
+                                  kl_norm np, const double *q, kl_norm nq, int64_t K)
+{
+    const kl_row_pair pair = {p, q, np, nq};
+    double value;
+    k->values(f, domain, &pair, 1, K, &value);
+    return value;
+}
+
 /* Element i of an array of floats or of doubles. */
 double get(const void *x, int64_t i, int single);
 void set(void *x, int64_t i, int single, double value);

@@ -107,7 +107,7 @@ static void check_pair(const kl_kernels *k, const kl_divergence *f, kl_domain do
     normalised(p, K, domain, bins[0]);
     normalised(q, K, domain, bins[1]);
     const long double sum = equal(p, q, K, domain) ? 0 : sum_of(f, bins[0], bins[1], K);
-    const double value = k->value(f, domain, p, norms[0], q, norms[1], K), careful = kl_careful(f, domain, p, q, K);
+    const double value = direct_value(k, f, domain, p, norms[0], q, norms[1], K), careful = kl_careful(f, domain, p, q, K);
     const long double exact = finished(f, sum);
     CHECK(close_to(value, exact, 1e-12) && !signbit(value), "%s: kind %d, %g, domain %d: %.17g, not %.17Lg: %ld bins, "
           "pattern %d", k->name, f->kind, f->number, domain, value, exact, (long)K, pattern);
@@ -137,7 +137,7 @@ static void check_rowwise(const kl_kernels *k, const kl_divergence *f, kl_domain
     k->scan(&Q, 0, n, -1, nq, &zeros, scratch, &stats);
     k->rowwise(f, &P, &Q, 0, n, -1, -1, out, scratch, &stats);
     CHECK(stats.status == KL_ROW_OK && stats.isa_ran == k->bit, "%s: rowwise, kind %d", k->name, f->kind);
-    for (int64_t i = 0; i < n; i++) same &= out[i] == k->value(f, domain, p + i * K, np[i], q + i * K, nq[i], K);
+    for (int64_t i = 0; i < n; i++) same &= out[i] == direct_value(k, f, domain, p + i * K, np[i], q + i * K, nq[i], K);
     CHECK(same, "%s: rows of kind %d, %g, are not as they are alone, %ld x %ld", k->name, f->kind, f->number, (long)n,
           (long)K);
 }
@@ -176,7 +176,8 @@ static void set_certificate(kl_encode_args *a, int64_t count, int left)
         a->slack_factor = 1.001 * 2 * kappa * unit;
         a->slack_floor = least + (a->single ? 1e-32 * (double)count : 0);
     } else {
-        const double each = f->kind == KL_SKEW_KL ? (a->single ? 84 : 140) + 4 * gain : 84, roundings = (chain + each) * unit;
+        const double each = f->kind == KL_SKEW_KL ? (a->single ? 84 : 140) + 4 * gain : 84;
+        const double roundings = (chain + each) * unit;
         a->norm_factor = left ? 0 : 1;
         a->slack_factor = 1.001 * roundings / (1 - roundings);
         a->slack_floor = f->kind == KL_VARIATION ? 4 * 0x1p-53 : least;

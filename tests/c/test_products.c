@@ -360,7 +360,8 @@ static void check_stream(const kl_kernels *k, problem *p, int64_t n_doubts, regi
     k->dense[p->single][p->shape](&p->a, &stats);
     int same = p->a.n_doubts == n_doubts, between = 1;
     for (int64_t i = 0; i < n; i++) {
-        same &= !memcmp((char *)p->a.out + i * stride * element, (char *)plain + i * from * element, (size_t)(m * element));
+        const char *streamed = (char *)p->a.out + i * stride * element, *before = (char *)plain + i * from * element;
+        same &= !memcmp(streamed, before, (size_t)(m * element));
         for (int64_t j = m; j < stride && i < n - 1; j++) between &= get(p->a.out, i * stride + j, p->single) == -77;
     }
     CHECK(same && between, "%s: streamed values, shape %d, single %d, %ld x %ld x %ld", k->name, p->shape, p->single,

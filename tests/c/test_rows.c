@@ -286,7 +286,7 @@ void test_direct(const kl_kernels *k)
                     scan_one(k, q, K, domain, -1, &nq, &zeros, scratch);
                     normalised(p, K, domain, pn);
                     normalised(q, K, domain, qn);
-                    double value = k->value(&itself, domain, p, np, q, nq, K);
+                    double value = direct_value(k, &itself, domain, p, np, q, nq, K);
                     long double exact = kind == 3 || K == 1 ? 0 : kl_of(pn, qn, K);
                     CHECK(close_to(value, exact, 4e-15) && !signbit(value),
                           "%s: KL %.17g, not %.17Lg: %ld bins, kind %d",
@@ -320,7 +320,7 @@ static void test_single(const kl_kernels *k, const double *p, const double *q, i
         int32_t zeros;
         for (int64_t c = 0; c < K; c++) wide[0][c] = a[i * K + c], wide[1][c] = b[i * K + c];
         for (int r = 0; r < 2; r++) scan_one(k, wide[r], K, KL_LOGITS, -1, norms + r, &zeros, scratch);
-        const double alone = k->value(&itself, KL_LOGITS, wide[0], norms[0], wide[1], norms[1], K);
+        const double alone = direct_value(k, &itself, KL_LOGITS, wide[0], norms[0], wide[1], norms[1], K);
         CHECK(out[i] == alone, "%s: single row %ld of %ld, %ld bins: %.17g, as doubles %.17g", k->name, (long)i,
               (long)n, (long)K, out[i], alone);
     }
@@ -350,11 +350,17 @@ void test_rows(const kl_kernels *k)
                     k->rowwise(&itself, &P, &Q, 0, n, -1, -1, out, scratch, &stats);
                     CHECK(stats.status == KL_ROW_OK && stats.isa_ran == k->bit, "%s: rowwise", k->name);
                     for (int64_t i = 0; i < n; i++) {
-                        double alone = k->value(&itself, domain, p + i * K, np[i], q + i * K, nq[i], K);
+                        double alone = direct_value(k, &itself, domain, p + i * K, np[i], q + i * K, nq[i], K);
                         CHECK(out[i] == alone, "%s: row %ld of %ld, %ld bins: %.17g, alone %.17g", k->name, (long)i,
-                              (long)n,
-                              (long)K, out[i], alone);
+                              (long)n, (long)K, out[i], alone);
                     }
+                    const int64_t together = n < KL_TOGETHER ? n : KL_TOGETHER;
+                    kl_row_pair pairs[KL_TOGETHER];
+                    double values[KL_TOGETHER];
+                    for (int64_t i = 0; i < together; i++) pairs[i] = (kl_row_pair){p + i * K, q + i * K, np[i], nq[i]};
+                    k->values(&itself, domain, pairs, together, K, values);
+                    CHECK(!memcmp(values, out, (size_t)together * 8), "%s: %ld rows of %ld bins together", k->name,
+                          (long)together, (long)K);
                     if (domain == KL_LOGITS) test_single(k, p, q, n, K, s, single_left, single_right, out, scratch);
                     memset(sum, 0, (size_t)K * 8);
                     k->accumulate(&P, np, 0, n, sum, scratch, &stats);

@@ -1,5 +1,5 @@
-/* The terms of the sums over bins one by one. The certificate allows each 84 units of roundoff of what its bin adds to the
- * two offsets, SKEW in float64 140, and 4 / (1 - a) more (plan.sum_certificate); asked for here are six sevenths. */
+/* The terms of the sums over bins one by one. The certificate allows each 84 units of roundoff of what its bin adds to
+ * the two offsets, SKEW in float64 140, and 4 / (1 - a) more (plan.sum_certificate); asked for here are six sevenths. */
 #include "check.h"
 
 #include <stdlib.h>
@@ -45,8 +45,8 @@ static void terms(const kl_kernels *k, kl_shape shape, int single, const double 
 
 static double stored(double x, int single) { return single ? (double)(float)x : x; }
 
-/* z of one feature alone: the term is within so many units of itself, in every cell and where cells meet, around 0, near -1
- * and far out. */
+/* z of one feature alone: the term is within so many units of itself, in every cell and where cells meet, around 0,
+ * near -1 and far out. */
 static void fill_z(double *z, int64_t n, int form, int single)
 {
     static const double middles[] = {0.75, 0.8125, 0.875, 0.9375, 1, 1.125, 1.25, 1.375, 1.5};
@@ -66,8 +66,8 @@ static void fill_z(double *z, int64_t n, int form, int single)
     }
 }
 
-/* Units of a JS term that it may be off by: 20 within the cell around 1 and where |z| > 0.2. Next to that cell half a unit of
- * log(b) is up to 60. */
+/* Units of a JS term that it may be off by: 20 within the cell around 1 and where |z| > 0.2. Next to that cell half a
+ * unit of log(b) is up to 60. */
 static double allowed(double z) { return (z > -0.037 && z < 0.035) || fabs(z) > 0.2 ? 20 : 72; }
 
 static void test_alone(const kl_kernels *k, int single)
