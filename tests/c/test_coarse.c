@@ -130,7 +130,8 @@ static void check_shifted(const kl_kernels *k, const encoded *e, const double *x
 /* Of few columns: kept lower ends and least upper ends hold, and the hits are the ends at most as large as those. */
 static void check_kept(const kl_kernels *k, kl_product_args a, const encoded *left, const encoded *right)
 {
-    static float kept[ROWS * 2 * COLS], least[ROWS], threshold[ROWS + 16], low[ROWS * 2 * COLS];
+    static float kept[(ROWS + 16) * 2 * COLS], low[(ROWS + 16) * 2 * COLS]; /* rows and columns of whole panels */
+    static float least[ROWS], threshold[ROWS + 16];
     const int64_t stride = (a.cols + k->nr32 - 1) / k->nr32 * k->nr32 + k->nr32;
     kl_stats stats = {0};
     a.out = least, a.out_stride = 1, a.one = 1, a.kept = kept, a.kept_stride = stride;
