@@ -29,6 +29,7 @@ from .report import header
 
 PEERS = {"pairwise": ("expert NumPy", "bare DGEMM"), "kneighbors": ("FAISS IndexFlatIP", "bare SGEMM, blocks"),
          "rowwise": ("NumPy einsum", "memory floor (read P, Q)")}
+TITLES = {"n": "rows of P (n)", "m": "rows of Q (m)", "K": "bins (K)", "k": "neighbours (k)", "threads": "threads"}
 FILES = {"K": "bins", "k": "neighbours"}  # names that do not differ by case alone
 MINIMUM, MAXIMUM = 3, 12  # calls of a contestant at a size
 
