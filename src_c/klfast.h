@@ -203,7 +203,10 @@ typedef struct {
     const void *threshold;     /* screen: one a row (padded) */
     kl_bytes left_bytes, right_bytes; /* screen: of both, or of neither, sides; then the numbers of a row have room for
                                   kl_kernels.coarse of them beyond the last panel */
-    void *kept; int64_t kept_stride, most; int32_t one; /* ends, hits; most: of bytes, hits beyond which it may stop */
+    void *kept;                /* ends, hits */
+    int64_t kept_stride;
+    int64_t most;              /* hits by bytes: beyond so many it may stop */
+    int32_t one;               /* ends */
     int64_t passed;            /* out: rows of tiles that the coarse screen let through */
     void *out;
     int64_t out_stride;
