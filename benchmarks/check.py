@@ -26,7 +26,7 @@ def error(x: Inputs, answer) -> float:
         rows = np.random.default_rng(0).choice(len(x.P), min(64 * ROWS, len(x.P), 1 + (1 << 22) // x.P.shape[1]), False)
         expected, answer = _rowwise(x, rows), np.asarray(answer)
         return _relative(answer[rows], expected) if answer.shape == (len(x.P),) else np.inf
-    if x.question in ("pairwise", "pairwise_out", "family"):
+    if x.question in ("pairwise", "pairwise_new", "pairwise_out", "family"):
         answer = np.asarray(answer)
         if answer.shape != (len(x.P), len(x.Q)):
             return np.inf

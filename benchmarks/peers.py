@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import rel_entr
 
 import klfast as kl
+from klfast import memory
 
 from . import peers_blocks, peers_divergences, peers_families
 from .cases import Inputs
@@ -57,6 +58,11 @@ def klfast(x: Inputs) -> Call:
     jobs = {"n_jobs": x.threads}
     if x.question == "pairwise":
         return lambda: kl.pairwise(x.P, x.Q, x.divergence, **jobs)
+    if x.question == "pairwise_new":
+        def call():
+            memory.release()
+            return kl.pairwise(x.P, x.Q, x.divergence, **jobs)
+        return call
     if x.question == "pairwise_out":
         out = kl.pairwise(x.P, x.Q, x.divergence, **jobs)
         return lambda: kl.pairwise(x.P, x.Q, x.divergence, out=out, **jobs)

@@ -16,6 +16,8 @@ import os
 
 import numpy as np
 
+from klfast import memory
+
 cimport numpy as cnp
 
 cnp.import_array()

@@ -44,9 +44,7 @@ cdef class Columns:
         self.form, self.rows, self.norms, self.center, self.role = form, rows, norms, center, role
         self.weights = center.probs.astype(real) if form.shape != PRODUCT else np.empty(0, real)  # sums over bins only
         self.single, self.isa = single, active.name.decode()
-        raw = np.empty(panels * width * K * size + 64, np.uint8)  # aligned to a cache line
-        start = -raw.__array_interface__["data"][0] % 64
-        self.features = raw[start:start + panels * width * K * size].view(real)
+        self.features = memory.empty((panels * width * K,), real)
         self.offset, self.norm, self.slack = (np.empty(panels * width, real) for _ in range(3))
         self.support = np.empty(panels * width * words if with_support else 0, np.uint64)
         cdef int64_t groups = (K + 3) // 4, counted = panels * width if coarse and single and active.coarse else 0

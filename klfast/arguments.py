@@ -7,7 +7,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from . import plan
+from . import memory, plan
 
 
 def base_factor(base, divergence=None) -> float:
@@ -70,33 +70,21 @@ def checked_axis(axis) -> int:
     return axis % 2
 
 
-CACHE_LINE = 64
-
-
-def empty_answer(shape, dtype: np.dtype) -> np.ndarray:
-    """A new array that starts a cache line: NumPy's large ones start 16 bytes into one, and every wide store would
-    touch two lines."""
-    size = math.prod(shape) * dtype.itemsize
-    raw = np.empty(size + CACHE_LINE, np.uint8)
-    start = -raw.__array_interface__["data"][0] % CACHE_LINE
-    return raw[start:start + size].view(dtype).reshape(shape)
-
-
-def checked_out(out, shape, default_type):
-    """`out` if it can hold the answer, or a new array."""
+def checked_out(out, shape, default_type) -> tuple[np.ndarray, bool]:
+    """`out` if it can hold the answer, or a new array; and whether its memory has been written before."""
     if out is None:
-        return empty_answer(shape, np.dtype(default_type))
+        return memory.empty_or_kept(shape, default_type)
     if not isinstance(out, np.ndarray) or out.dtype not in (np.float32, np.float64) or not out.dtype.isnative:
         raise ValueError(f"out must be a float32 or float64 ndarray; got {getattr(out, 'dtype', type(out).__name__)}")
     if out.shape != tuple(shape):
         raise ValueError(f"out has shape {out.shape}, the answer has {tuple(shape)}")
     if not out.flags.writeable:
         raise ValueError("out is read-only")
-    return out
+    return out, True
 
 
-def dense_out(out, shape, dtype, default_type):
-    """The array of a dense answer, from `out` or `dtype`."""
+def dense_out(out, shape, dtype, default_type) -> tuple[np.ndarray, bool]:
+    """The array of a dense answer, from `out` or `dtype`; and whether its memory has been written before."""
     if dtype is not None:
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):

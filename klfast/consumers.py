@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 from tqdm import tqdm
 
-from . import _engine, plan
+from . import _engine, memory, plan
 
 SLAB_SECONDS = 0.2
 
@@ -51,7 +51,7 @@ def dense(pairing: _engine.Pairing, out: np.ndarray, stream: bool, unit: int, pa
 def top(pairing: _engine.Pairing, n: int, m: int, k: int, skip_self: bool, same: bool, unit: int, parts: int,
         first: int, progress):
     """The k nearest columns of each row: (values, columns), ordered by (value, column). `same`: row i is column i."""
-    values, columns = np.empty((n, k)), np.empty((n, k), np.int64)
+    values, columns = memory.empty((n, k), np.float64), memory.empty((n, k), np.int64)
     pairing.right.take_sample(plan.sample(m, pairing.right.form.width(pairing.right.rows)))
 
     def work(begin, end):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import _engine, consumers, divergences, plan
+from . import _engine, consumers, divergences, memory, plan
 from .arguments import (base_factor, checked_axis, checked_k, checked_limit, checked_op, checked_radius, checked_rtol,
-                        dense_out, empty_answer)
+                        dense_out)
 from .distributions import as_distribution, as_pair
 from .encoding import Operand, Reference, check, check_match
 
@@ -53,8 +53,7 @@ class Index:
         left, reference = self._meet(P, threads)
         n, m = left.n, self._operand.n
         single_in = left.single and self._operand.single
-        in_use = out is not None
-        out = dense_out(out, (n, m), dtype, np.float32 if single_in else np.float64)
+        out, in_use = dense_out(out, (n, m), dtype, np.float32 if single_in else np.float64)
         if left.rows.shares_memory(out) or self._operand.rows.shares_memory(out):
             raise ValueError("out overlaps the memory of P or Q, which the answer would overwrite; give another array")
         return self._dense(left, reference, P is None, form, out, in_use, rtol, threads, progress)
@@ -83,7 +82,7 @@ class Index:
         left, reference = self._meet(P, threads)
         m = self._operand.n
         single_in = left.single and self._operand.single
-        dtype = dense_out(None, (0, m), dtype, np.float32 if single_in else np.float64).dtype
+        dtype = dense_out(None, (0, m), dtype, np.float32 if single_in else np.float64)[0].dtype
         checked_rtol(rtol, dtype == np.float32)
         rows = plan.chunk_rows(m * dtype.itemsize, working_memory)
 
@@ -91,8 +90,8 @@ class Index:
             with consumers.progress_bar(left.n * m, progress) as bar:
                 for begin in range(0, left.n, rows):
                     part = left.select(np.arange(begin, min(begin + rows, left.n)))
-                    out = empty_answer((part.n, m), dtype)
-                    self._dense(part, reference, False, form, out, False, rtol, threads, False)
+                    out, in_use = memory.empty_or_kept((part.n, m), dtype)
+                    self._dense(part, reference, False, form, out, in_use, rtol, threads, False)
                     bar.update(out.size)
                     yield out if reduce_func is None else reduce_func(out, begin)
 

@@ -5,8 +5,7 @@ import pytest
 from clouds import NAMES, brute_force, operands, rows
 
 import klfast as kl
-from klfast import plan
-from klfast.arguments import empty_answer
+from klfast import memory, plan
 
 DIVERGENCES = ("kl", "reverse_kl", "cross_entropy")
 # What the direct kernel may be off itself, here and in the reference.
@@ -78,7 +77,7 @@ def test_written_past_the_caches(isa, monkeypatch, rng, dtype, columns, offset):
     P[3] = Q[5]
     expected = kl.pairwise(P, Q, dtype=dtype)
     monkeypatch.setattr(plan, "STREAM_BYTES", 1)
-    out = empty_answer((50 * columns + offset,), np.dtype(dtype))[offset:].reshape(50, columns)
+    out = memory.empty((50 * columns + offset,), dtype)[offset:].reshape(50, columns)
     assert kl.pairwise(P, Q, out=out) is out
     np.testing.assert_array_equal(out, expected)
 
