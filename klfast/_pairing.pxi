@@ -285,7 +285,7 @@ cdef class Pairing:
                 s[found[t].hits[h].row - begin + 1] += 1
         np.cumsum(starts, out=starts)
         h = s[end - begin]
-        values, columns = np.empty(h), np.empty(h, np.int64)
+        values, columns = memory.empty((h,), np.float64), memory.empty((h,), np.int64)
         cdef double[::1] v = values
         cdef int64_t[::1] c = columns
         cdef uint8_t[::1] order = np.empty(most * sizeof(kl_hit), np.uint8)
