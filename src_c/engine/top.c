@@ -51,7 +51,7 @@ static void settle_into(const kl_pairing *p, const kl_workspace *w, candidates *
 {
     for (int64_t ahead = 0; ahead < c->count + KL_TOGETHER; ahead++) {
         /* They lie anywhere, and each would be waited for. */
-        if (ahead < c->count) kl_prefetch(p, c->list[ahead].column);
+        if (ahead < c->count) kl_prefetch(p->right, p->right_norms, c->list[ahead].column);
         if (ahead < KL_TOGETHER) continue;
         candidate *x = c->list + ahead - KL_TOGETHER;
         if (is_known(x)) continue;

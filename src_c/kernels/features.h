@@ -107,16 +107,16 @@ KL_INLINE void kl_logit_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, c
         }
 }
 
-/* x alone. p - c is one fused multiply-add, so that probabilities too small for a float64 do no harm. */
-KL_INLINE void kl_mean_differences(kl_feature_sums *s, kl_feature_bins b, int64_t n, vf64 inverse)
+/* x alone, `bare` if a bin of the centre may be empty. p - c is one fused multiply-add, so that probabilities too small for a float64 do no harm. */
+KL_INLINE void kl_mean_differences(kl_feature_sums *s, kl_feature_bins b, int64_t n, vf64 inverse, int bare)
 {
     for (int64_t k = 0; k < n; k += KL_LANES)
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
             const int64_t at = k + j * KL_W64;
             vf64 p = kl_load_f64(b.row + at), c = kl_load_f64(b.probs + at);
             vf64 x = kl_fma_exact(p, inverse, -c) * kl_load_f64(b.scale + at);
-            s->unsupported |= (c == 0) & (p > 0);
-            s->squares.v[j] += x * x;
+            if (bare) s->unsupported |= (c == 0) & (p > 0);
+            s->squares.v[j] = KL_FMA_F64(x, x, s->squares.v[j]);
             kl_store_f64(b.out + at, x);
         }
 }
@@ -124,24 +124,32 @@ KL_INLINE void kl_mean_differences(kl_feature_sums *s, kl_feature_bins b, int64_
 /* Mean features without the offset a, which is most of their work: a row's values then lack it, all of them. Its error
  * is of no concern, and the rest of the error is, without a, at most what the norms and b's slack allow: that of 1/S
  * counts with |sum pbar log(qbar / c)| <= |x||y| + b. */
-static kl_feature_row kl_shifted_features(int32_t domain, const double *row, kl_norm norm, const kl_center *center,
-                                          int64_t K, double *out)
+typedef struct { double norm2; int unsupported; } kl_shifted_row;
+
+KL_INLINE kl_shifted_row kl_shifted_row_of(const double *row, double inverse, const kl_center *center, int bare,
+                                           int64_t K, double *out)
 {
-    const vf64 inverse = kl_set_f64(domain == KL_MEASURE ? 1 : 1 / norm.a);
     kl_feature_sums s = {.squares = kl_lanes_zero(), .unsupported = {0}};
     const int64_t whole = K - K % KL_LANES;
     double tails[4][KL_LANES];
-    if (!(norm.a > 0x1p-900 && norm.a < 0x1p900)) return kl_lost_row(out, K);
-    kl_mean_differences(&s, (kl_feature_bins){row, NULL, center->probs, center->scale, out}, whole, inverse);
+    kl_mean_differences(&s, (kl_feature_bins){row, NULL, center->probs, center->scale, out}, whole, kl_set_f64(inverse),
+                        bare);
     if (whole < K) {
         kl_feature_bins b = {kl_tail(row, whole, K, 0, tails[0]), NULL, kl_tail(center->probs, whole, K, 0, tails[1]),
                              kl_tail(center->scale, whole, K, 0, tails[2]), tails[3]};
-        kl_mean_differences(&s, b, KL_LANES, inverse);
+        kl_mean_differences(&s, b, KL_LANES, kl_set_f64(inverse), bare);
         memcpy(out + whole, tails[3], (size_t)(K - whole) * sizeof *out);
     }
-    const double norm2 = kl_lanes_total(&s.squares);
-    if (KL_BITS_F64(s.unsupported)) return (kl_feature_row){INFINITY, INFINITY, norm2};
-    return norm2 <= 0x1p1000 ? (kl_feature_row){0, 0, norm2} : kl_lost_row(out, K);
+    return (kl_shifted_row){kl_lanes_total(&s.squares), KL_BITS_F64(s.unsupported) != 0};
+}
+
+static kl_feature_row kl_shifted_features(int32_t domain, const double *row, kl_norm norm, const kl_center *center,
+                                          int64_t K, double *out)
+{
+    if (!(norm.a > 0x1p-900 && norm.a < 0x1p900)) return kl_lost_row(out, K);
+    const kl_shifted_row s = kl_shifted_row_of(row, domain == KL_MEASURE ? 1 : 1 / norm.a, center, 1, K, out);
+    if (s.unsupported) return (kl_feature_row){INFINITY, INFINITY, s.norm2};
+    return s.norm2 <= 0x1p1000 ? (kl_feature_row){0, 0, s.norm2} : kl_lost_row(out, K);
 }
 
 static kl_feature_row kl_features(int32_t domain, int32_t role, const double *row, kl_norm norm,
