@@ -144,6 +144,7 @@ typedef struct {
     const double *probs;   /* its probabilities                           */
     const double *scale;   /* about 1/sqrt(probs), 0 where probs is 0     */
     const double *unscale; /* 1/scale, 0 where probs is 0                 */
+    const double *inverse; /* 1/probs, 0 where probs is 0                 */
 } kl_center;
 
 typedef enum { KL_MEAN, KL_NATURAL } kl_role; /* the first and the second argument of the divergence */

@@ -1,9 +1,6 @@
-/* Features of a block of rows, packed for the product, with their bounds.
- *
- * Rows are packed KL_PACK at a time: that many neighbours in a panel are one store.
+/* Features of a block of rows, packed for the product, with their bounds. Rows are packed KL_PACK at a time: that many
+ * neighbours in a panel are one store.
  */
-#define KL_PACK 4
-
 typedef double kl_pack_f64 __attribute__((vector_size(8 * KL_PACK), aligned(8), may_alias));
 typedef float kl_pack_f32 __attribute__((vector_size(4 * KL_PACK), aligned(4), may_alias));
 
@@ -141,13 +138,21 @@ static void kl_pack_rows(const kl_encode_args *args, const double *features, int
 #include "bytes.h"
 #endif
 
-/* Whether rows are encoded by kl_encode_pack: up to a shift, in float32, where they lie, around a centre without empty
- * bins. */
+/* Whether rows are encoded by kl_encode_pack: mean rows of weights around a centre without empty bins. */
 static int kl_packs(const kl_encode_args *args)
 {
-    int whole = kl_is_shifted(args) && args->single && !args->support && kl_in_place(args->rows);
-    for (int64_t k = 0; k < args->rows->n_cols && whole; k++) whole = args->center->probs[k] > 0;
+    const kl_rows *rows = args->rows;
+    int whole = args->divergence->kind == KL_KL && args->role == KL_MEAN && rows->domain != KL_LOGITS && !rows->family
+             && !args->support;
+    for (int64_t k = 0; k < rows->n_cols && whole; k++) whole = args->center->probs[k] > 0;
     return whole;
+}
+
+KL_INLINE void kl_store_pack(const kl_encode_args *args, void *to, int64_t r, kl_pack_f64 x, int up)
+{
+    if (!args->single) *(kl_pack_f64 *)((double *)to + r) = x;
+    else /* up: 2^-23 and the least normal number cover the rounding to float32 */
+        *(kl_pack_f32 *)((float *)to + r) = __builtin_convertvector(x * (1 + up * 0x1p-23) + up * 0x1p-126, kl_pack_f32);
 }
 
 /* Rows r ... r + KL_PACK: the same features as row by row, the numbers of all rows together. 0 where one of them is out
@@ -155,21 +160,31 @@ static int kl_packs(const kl_encode_args *args)
 static int kl_encode_pack(const kl_encode_args *args, int64_t r, double *features)
 {
     const int64_t K = args->rows->n_cols, i = args->begin + r;
-    kl_pack_f64 total, norm2, norm, extra = {0};
+    const int shifted = kl_is_shifted(args), in_place = kl_in_place(args->rows);
+    const double *row[KL_PACK];
+    double inverse[KL_PACK], squares[KL_PACK], offsets[KL_PACK] = {0};
+    kl_pack_f64 total, norm2, norm, offset, extra = {0};
     KL_UNROLL for (int g = 0; g < KL_PACK; g++) total[g] = args->norms[i + g].a;
-    const kl_pack_f64 inverse = args->rows->domain == KL_MEASURE ? total - total + 1 : 1 / total;
-    KL_UNROLL for (int g = 0; g < KL_PACK; g++)
-        norm2[g] = kl_shifted_row_of(kl_placed(args->rows, i + g), inverse[g], args->center, 0, K, features + g * K)
-                       .norm2;
+    *(kl_pack_f64 *)inverse = args->rows->domain == KL_MEASURE ? total - total + 1 : 1 / total;
+    for (int g = 0; g < KL_PACK; g++)
+        row[g] = in_place ? kl_placed(args->rows, i + g) : kl_read(args->rows, i + g, features + g * K);
+    if (!shifted) kl_mean_rows(row, inverse, KL_PACK, args->center, K, features, squares, offsets);
+    for (int g = 0; g < KL_PACK && shifted; g++)
+        squares[g] = kl_shifted_row_of(row[g], inverse[g], args->center, 0, K, features + g * K).norm2;
+    norm2 = *(const kl_pack_f64 *)squares;
+    offset = *(const kl_pack_f64 *)offsets;
     KL_UNROLL for (int g = 0; g < KL_PACK; g++) norm[g] = sqrt(norm2[g]);
     if (args->extra) extra = *(const kl_pack_f64 *)(args->extra + i);
-    const double up = 1 + 0x1p-23, least = 0x1p-126; /* covers the rounding to float32 */
-    const kl_pack_f64 slack = (norm2 + extra) * (KL_DECIDING * (1 + 0x1p-40)) + args->slack_floor;
-    *(kl_pack_f32 *)((float *)args->offset + r) = (kl_pack_f32){0};
-    *(kl_pack_f32 *)((float *)args->norm + r) =
-        __builtin_convertvector(norm * ((1 + 0x1p-40) * args->norm_factor * up) + least, kl_pack_f32);
-    *(kl_pack_f32 *)((float *)args->slack + r) = __builtin_convertvector(slack * up + least, kl_pack_f32);
-    const __typeof__(total > norm2) ordinary = (total > 0x1p-900) & (total < 0x1p900) & (norm2 < 0x1p100);
+    const __typeof__(total > norm2) ordinary =
+        (total > 0x1p-900) & (total < 0x1p900) & (norm2 < 0x1p100) & (offset < 0x1p100);
+    kl_pack_f64 slack = (norm2 + extra) * (KL_DECIDING * (1 + 0x1p-40));
+    kl_store_pack(args, args->norm, r, norm * ((1 + 0x1p-40) * args->norm_factor), 1);
+    if (!shifted) {
+        offset += extra;
+        slack = offset * args->slack_factor;
+    }
+    kl_store_pack(args, args->offset, r, offset, 0);
+    kl_store_pack(args, args->slack, r, slack + args->slack_floor, 1);
     return (ordinary[0] & ordinary[1] & ordinary[2] & ordinary[3]) != 0;
 }
 

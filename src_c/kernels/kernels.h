@@ -6,6 +6,7 @@
 #include "direct_kl.h"
 #include "softmax.h"
 #include "logits.h"
+#include "cells.h"
 #include "features.h"
 #include "bins.h"
 #include "terms.h"
@@ -14,7 +15,6 @@
 #include "logit_rows.h"
 #include "rows.h"
 #include "encode.h"
-#include "cells.h"
 
 /* Longest run of multiply-adds into one accumulator; the certificate counts on it (plan.py). */
 #define KL_CHAIN 256
