@@ -69,6 +69,7 @@ cdef extern from "klfast.h" nogil:
         const double *probs
         const double *scale
         const double *unscale
+        const double *inverse
 
     ctypedef struct kl_bytes:
         int8_t *bytes

@@ -8,18 +8,20 @@ cdef class Center:
     """The point around which features are taken, with its whitening scale."""
     cdef kl_center c
     cdef readonly object probs, row
-    cdef object scale, unscale
+    cdef object scale, unscale, inverse
 
     def __init__(self, row, norm, probs, scale):
         self.row, self.probs, self.scale = (np.ascontiguousarray(x, np.float64) for x in (row, probs, scale))
         # probs * scale where the scale is 1/sqrt(probs): POWER's two features then are the same floats.
         plain = np.abs(self.scale**2 * self.probs - 1) < 1e-12
         self.unscale = np.divide(1, self.scale, where=self.scale > 0, out=np.zeros_like(self.scale))
+        self.inverse = np.divide(1, self.probs, where=self.probs > 0, out=np.zeros_like(self.probs))
         self.unscale[plain] = (self.probs * self.scale)[plain]
         self.c.row = <const double *>address(self.row)
         self.c.probs = <const double *>address(self.probs)
         self.c.scale = <const double *>address(self.scale)
         self.c.unscale = <const double *>address(self.unscale)
+        self.c.inverse = <const double *>address(self.inverse)
         self.c.norm.a, self.c.norm.b = norm
 
 

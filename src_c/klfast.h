@@ -144,6 +144,7 @@ typedef struct {
     const double *probs;   /* its probabilities                           */
     const double *scale;   /* about 1/sqrt(probs), 0 where probs is 0     */
     const double *unscale; /* 1/scale, 0 where probs is 0                 */
+    const double *inverse; /* 1/probs, 0 where probs is 0                 */
 } kl_center;
 
 typedef enum { KL_MEAN, KL_NATURAL } kl_role; /* the first and the second argument of the divergence */
@@ -216,6 +217,8 @@ typedef struct {
     int64_t n_doubts;          /* out */
 } kl_product_args;
 #define KL_LINE_BYTES 64
+#define KL_FEW 256      /* columns whose lower ends, of a panel of rows, are a first-level cache */
+#define KL_FEW_BINS 256 /* one chain of multiply-adds */
 
 /* ---- what one ISA provides ---------------------------------------------------------------------- */
 
@@ -248,6 +251,9 @@ typedef struct {
     void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*ends[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*hits[2])(kl_product_args *, kl_stats *); /* by [single] */
+    /* float32, KL_PRODUCT: row by row to `doubts` the columns whose lower end does not exceed the row's least upper end.
+     * At most KL_FEW columns and KL_FEW_BINS features, rows in panels of nr32; kept: nr32 floats a column, padded. */
+    void (*nearest)(kl_product_args *, kl_stats *);
     /* out[l]: the sum of a family's terms over d coordinates for row l < lanes of each side, with `both` also the
      * other way round; NaN: left to its direct form. KL_TERM_LANES rows packed as panels are, or a single one. */
     void (*term_rows)(int32_t term, int32_t both, const double *p, const double *q, int64_t d, int64_t lanes,

@@ -19,7 +19,8 @@ kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *
     kl_workspace w = {.words = words, .element = p->single ? 4 : 8, .width = width};
     w.panel_rows = p->single ? p->kernels->mr32 : p->kernels->mr64;
     w.panel_cols = p->single ? p->kernels->nr32 : p->kernels->nr64;
-    const int64_t rows = (p->row_block + w.panel_rows - 1) / w.panel_rows * w.panel_rows;
+    int64_t rows = (p->row_block + w.panel_rows - 1) / w.panel_rows * w.panel_rows;
+    rows = (rows + w.panel_cols - 1) / w.panel_cols * w.panel_cols; /* nearest.c has panels as wide as those of columns */
     const int64_t area = rows * p->column_block;
     int64_t used = 0;
     char *m = memory;
@@ -107,20 +108,29 @@ int64_t kl_pairs_together(const kl_pairing *p)
     return p->left->n_cols <= LONG_ROW && !p->left->family ? KL_TOGETHER : 1;
 }
 
+/* A row that is read where it lies. */
+static const double *place_of(const kl_rows *rows, int64_t i)
+{
+    return (const double *)(rows->data + (rows->index ? rows->index[i] : i) * rows->row_stride);
+}
+
 void kl_exact_values(const kl_pairing *p, const kl_workspace *w, int64_t n, const int64_t *i, const int64_t *j,
                      double *out, kl_stats *stats)
 {
     const int64_t K = p->left->n_cols;
     kl_row_pair pairs[KL_TOGETHER];
     int64_t open[KL_TOGETHER], count = 0;
+    const int left_lies = n && p->kernels->read(p->left, i[0], w->scratch) != w->scratch;
+    const int right_lies = n && p->kernels->read(p->right, j[0], w->scratch) != w->scratch;
     for (int64_t t = 0; t < n; t++) {
         out[t] = p->left_extra ? p->divergence->factor * p->left_extra[i[t]] : 0;
         if (p->left_class && p->left_class[i[t]] >= 0 && p->left_class[i[t]] == p->right_class[j[t]]) {
             stats->equal++;
             continue;
         }
-        const double *left = p->kernels->read(p->left, i[t], w->scratch + 2 * count * K);
-        const double *right = p->kernels->read(p->right, j[t], w->scratch + (2 * count + 1) * K);
+        double *space = w->scratch + 2 * count * K;
+        const double *left = left_lies ? place_of(p->left, i[t]) : p->kernels->read(p->left, i[t], space);
+        const double *right = right_lies ? place_of(p->right, j[t]) : p->kernels->read(p->right, j[t], space + K);
         const kl_norm l = p->left_norms[i[t]], r = p->right_norms[j[t]];
         open[count] = t;
         pairs[count++] = p->left_role == KL_MEAN ? (kl_row_pair){left, right, l, r} : (kl_row_pair){right, left, r, l};
@@ -145,12 +155,11 @@ double kl_exact_value(const kl_pairing *p, const kl_workspace *w, int64_t i, int
 
 #define PREFETCHED 1024 /* bytes of a row; beyond, the processor goes on by itself */
 
-void kl_prefetch(const kl_pairing *p, int64_t j)
+void kl_prefetch(const kl_rows *rows, const kl_norm *norms, int64_t i)
 {
-    const kl_rows *rows = p->right;
-    if (!rows->family) __builtin_prefetch(p->right_norms + j);
+    if (!rows->family) __builtin_prefetch(norms + i);
     if (!rows->data || rows->indptr) return;
-    const char *row = rows->data + (rows->index ? rows->index[j] : j) * rows->row_stride;
+    const char *row = rows->data + (rows->index ? rows->index[i] : i) * rows->row_stride;
     const int64_t bytes = rows->n_cols * rows->col_stride, most = bytes < PREFETCHED ? bytes : PREFETCHED;
     for (int64_t at = 0; at < most; at += 64) __builtin_prefetch(row + at);
 }

@@ -46,8 +46,13 @@ int64_t kl_pairs_together(const kl_pairing *);
 void kl_exact_values(const kl_pairing *, const kl_workspace *, int64_t n, const int64_t *i, const int64_t *j,
                      double *out, kl_stats *);
 
-/* Ask for what the exact values of column j need, early. */
-void kl_prefetch(const kl_pairing *, int64_t j);
+/* The nearest alone of few columns (nearest.c), as kl_top_block; whether it can. */
+int kl_takes_nearest(const kl_pairing *, const kl_top *, int64_t cols);
+void kl_nearest_block(const kl_pairing *, kl_workspace *, int64_t begin, int64_t end, int64_t col_begin,
+                      int64_t col_end, double *values, int64_t *columns, kl_stats *);
+
+/* Ask for row i and its norm, early. */
+void kl_prefetch(const kl_rows *, const kl_norm *, int64_t i);
 
 /* Finished values of the encoded rows [begin, begin + rows) against columns [col, col + cols): to `out`, or with NULL
  * to the workspace's tile. `stream`: past the caches, where nothing reads them again. Returns where they are; *stride

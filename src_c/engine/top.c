@@ -51,7 +51,7 @@ static void settle_into(const kl_pairing *p, const kl_workspace *w, candidates *
 {
     for (int64_t ahead = 0; ahead < c->count + KL_TOGETHER; ahead++) {
         /* They lie anywhere, and each would be waited for. */
-        if (ahead < c->count) kl_prefetch(p, c->list[ahead].column);
+        if (ahead < c->count) kl_prefetch(p->right, p->right_norms, c->list[ahead].column);
         if (ahead < KL_TOGETHER) continue;
         candidate *x = c->list + ahead - KL_TOGETHER;
         if (is_known(x)) continue;
@@ -323,6 +323,10 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
     kl_workspace w = kl_workspace_over(p, top->capacity, memory);
     const int64_t n = end - begin, k = top->k;
     batch b = {.most = kl_pairs_together(p), .count = 0};
+    if (kl_takes_nearest(p, top, col_end - col_begin)) {
+        kl_nearest_block(p, &w, begin, end, col_begin, col_end, values, columns, stats);
+        return;
+    }
     w.up_to_shift = 1;
     kl_encode_left(p, &w, begin, end, stats);
     for (int64_t i = 0; i < n; i++) {

@@ -36,3 +36,19 @@ static const double KL_LOG1P_F64[10] = {
     0x1.249241031e4f0p-3, -0x1.00021a5179eecp-3, 0x1.c71153c67e8c8p-4, -0x1.9389a181883e1p-4, 0x1.cd74d6d18ddfep-4};
 static const float KL_LOG1P_F32[4] = {
     -0x1.fffff2p-2f, 0x1.55530ap-2f, -0x1.0087b2p-2f, 0x1.a52e80p-3f};
+
+/* For offsets (features.h), whose cells begin in the middle between two b: |t| <= 1/16. log(b) = n ln2/8 + rest as sums
+ * of a multiple of 2^-44 and what is left of it, so that the first sum is exact; H(t) once more, for those t: a quarter of
+ * a unit (mpmath.chebyfit). */
+#define KL_EIGHTH_HIGH 0x1.62e42fefa4000p-4
+#define KL_EIGHTH_LOW -0x1.8432a1b0e2634p-46
+
+static const double KL_REST[2][8] __attribute__((aligned(64))) = {
+    {0x0.0p+0, 0x1.fe311bcc30000p-6, 0x1.986d322818000p-5, 0x1.df6cc1705a000p-5,
+     0x1.e27076e2b0000p-5, 0x1.ac5dd07b20000p-5, 0x1.45ad1f3496000p-5, 0x1.6a2a925700000p-6},
+    {0x0.0p+0, -0x1.c252e3ad1da44p-46, 0x1.93b564dd44000p-50, -0x1.61d61ee442460p-47,
+     -0x1.a342c2af0003cp-46, -0x1.7e4f7b07e2fcap-46, -0x1.46545d2765c4cp-46, -0x1.7532ac1258203p-52}};
+
+static const double KL_HALVES[10] = {
+    0x1.0000000000000p-1, -0x1.5555555555556p-3, 0x1.5555555552482p-4, -0x1.99999999946f5p-5, 0x1.11111141e118dp-5,
+    -0x1.861861d8b6f6bp-6, 0x1.249137f8d50bep-6, -0x1.c71aa36ba47bdp-7, 0x1.6e863aee0ba58p-7, -0x1.2bf3afed3e2a1p-7};

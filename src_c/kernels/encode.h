@@ -1,8 +1,8 @@
-/* Features of a block of rows, packed for the product, with their bounds.
- *
- * Rows are packed KL_PACK at a time: that many neighbours in a panel are one store.
+/* Features of a block of rows, packed for the product, with their bounds. Rows are packed KL_PACK at a time: that many
+ * neighbours in a panel are one store.
  */
-#define KL_PACK 4
+typedef double kl_pack_f64 __attribute__((vector_size(8 * KL_PACK), aligned(8), may_alias));
+typedef float kl_pack_f32 __attribute__((vector_size(4 * KL_PACK), aligned(4), may_alias));
 
 /* Round to float32 away from zero, for bounds. */
 KL_INLINE float kl_up_f32(double x)
@@ -16,6 +16,16 @@ KL_INLINE float kl_up_f32(double x)
     return f;
 }
 
+/* Offsets that all values of a row lack: see kl_encode_args. */
+KL_INLINE int kl_is_shifted(const kl_encode_args *args)
+{
+    return args->up_to_shift && args->divergence->kind == KL_KL && args->role == KL_MEAN
+        && args->rows->domain != KL_LOGITS && !args->rows->family;
+}
+
+/* The values that decide are rounded, to 4e-15 of a + b + |x||y| and of the entropy, and a <= |x|^2. */
+#define KL_DECIDING 0x1p-47
+
 /* Features and numbers of row r of the block; beyond its rows, padding that is never a neighbour. */
 static kl_feature_row kl_encode_row(const kl_encode_args *args, int64_t r, double *features, double *row_scratch,
                                     double *family_scratch, int64_t count)
@@ -27,16 +37,14 @@ static kl_feature_row kl_encode_row(const kl_encode_args *args, int64_t r, doubl
         return (kl_feature_row){INFINITY, 0, 0};
     }
     const double *row = kl_read(rows, i, row_scratch);
-    const int shifted = args->up_to_shift && args->divergence->kind == KL_KL && args->role == KL_MEAN
-                     && rows->domain != KL_LOGITS && !rows->family;
+    const int shifted = kl_is_shifted(args);
     kl_feature_row f;
     if (rows->family)
         f = kl_family_features(args->divergence, rows->family, args->role, row, args->center, K, features,
                                family_scratch);
     else if (shifted) {
         f = kl_shifted_features(rows->domain, row, args->norms[i], args->center, K, features);
-        /* The values that decide are rounded, to 4e-15 of a + b + |x||y| and of the entropy, and a <= |x|^2. */
-        f.spread += (f.norm2 + (args->extra ? args->extra[i] : 0)) * (0x1p-47 / args->slack_factor);
+        f.spread += (f.norm2 + (args->extra ? args->extra[i] : 0)) * (KL_DECIDING / args->slack_factor);
     }
     else if (args->divergence->kind == KL_KL)
         f = kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features);
@@ -72,8 +80,6 @@ static void kl_store_numbers(const kl_encode_args *args, int64_t r, kl_feature_r
     }
 }
 
-typedef double kl_pack_f64 __attribute__((vector_size(8 * KL_PACK), aligned(8), may_alias));
-typedef float kl_pack_f32 __attribute__((vector_size(4 * KL_PACK), aligned(4), may_alias));
 
 #if defined(__clang__)
 #define KL_SHUFFLE_F32(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -132,15 +138,67 @@ static void kl_pack_rows(const kl_encode_args *args, const double *features, int
 #include "bytes.h"
 #endif
 
+/* Whether rows are encoded by kl_encode_pack: mean rows of weights around a centre without empty bins. */
+static int kl_packs(const kl_encode_args *args)
+{
+    const kl_rows *rows = args->rows;
+    int whole = args->divergence->kind == KL_KL && args->role == KL_MEAN && rows->domain != KL_LOGITS && !rows->family
+             && !args->support;
+    for (int64_t k = 0; k < rows->n_cols && whole; k++) whole = args->center->probs[k] > 0;
+    return whole;
+}
+
+KL_INLINE void kl_store_pack(const kl_encode_args *args, void *to, int64_t r, kl_pack_f64 x, int up)
+{
+    if (!args->single) *(kl_pack_f64 *)((double *)to + r) = x;
+    else /* up: 2^-23 and the least normal number cover the rounding to float32 */
+        *(kl_pack_f32 *)((float *)to + r) = __builtin_convertvector(x * (1 + up * 0x1p-23) + up * 0x1p-126, kl_pack_f32);
+}
+
+/* Rows r ... r + KL_PACK: the same features as row by row, the numbers of all rows together. 0 where one of them is out
+ * of the ordinary; then nothing is done that counts. */
+static int kl_encode_pack(const kl_encode_args *args, int64_t r, double *features)
+{
+    const int64_t K = args->rows->n_cols, i = args->begin + r;
+    const int shifted = kl_is_shifted(args), in_place = kl_in_place(args->rows);
+    const double *row[KL_PACK];
+    double inverse[KL_PACK], squares[KL_PACK], offsets[KL_PACK] = {0};
+    kl_pack_f64 total, norm2, norm, offset, extra = {0};
+    KL_UNROLL for (int g = 0; g < KL_PACK; g++) total[g] = args->norms[i + g].a;
+    *(kl_pack_f64 *)inverse = args->rows->domain == KL_MEASURE ? total - total + 1 : 1 / total;
+    for (int g = 0; g < KL_PACK; g++)
+        row[g] = in_place ? kl_placed(args->rows, i + g) : kl_read(args->rows, i + g, features + g * K);
+    if (!shifted) kl_mean_rows(row, inverse, KL_PACK, args->center, K, features, squares, offsets);
+    for (int g = 0; g < KL_PACK && shifted; g++)
+        squares[g] = kl_shifted_row_of(row[g], inverse[g], args->center, 0, K, features + g * K).norm2;
+    norm2 = *(const kl_pack_f64 *)squares;
+    offset = *(const kl_pack_f64 *)offsets;
+    KL_UNROLL for (int g = 0; g < KL_PACK; g++) norm[g] = sqrt(norm2[g]);
+    if (args->extra) extra = *(const kl_pack_f64 *)(args->extra + i);
+    const __typeof__(total > norm2) ordinary =
+        (total > 0x1p-900) & (total < 0x1p900) & (norm2 < 0x1p100) & (offset < 0x1p100);
+    kl_pack_f64 slack = (norm2 + extra) * (KL_DECIDING * (1 + 0x1p-40));
+    kl_store_pack(args, args->norm, r, norm * ((1 + 0x1p-40) * args->norm_factor), 1);
+    if (!shifted) {
+        offset += extra;
+        slack = offset * args->slack_factor;
+    }
+    kl_store_pack(args, args->offset, r, offset, 0);
+    kl_store_pack(args, args->slack, r, slack + args->slack_floor, 1);
+    return (ordinary[0] & ordinary[1] & ordinary[2] & ordinary[3]) != 0;
+}
+
 static void kl_encode(const kl_encode_args *args, kl_stats *stats)
 {
     const int64_t K = args->rows->n_cols, n = args->end - args->begin, width = args->width;
     const int64_t padded = (n + width - 1) / width * width, count = kl_width_of(args->divergence, args->rows);
     double *row_scratch = args->scratch, *features = row_scratch + K, *family_scratch = features + KL_PACK * count;
+    const int together = kl_packs(args);
     stats->isa_ran |= KL_ISA_BIT;
-    for (int64_t r = 0, group; r < padded; r += group) {
-        group = width - r % width < KL_PACK ? width - r % width : KL_PACK;
-        for (int64_t g = 0; g < group; g++) {
+    for (int64_t r = 0, at = 0, group; r < padded; r += group) { /* `at` within its panel */
+        group = width - at < KL_PACK ? width - at : KL_PACK;
+        const int done = together && group == KL_PACK && r + KL_PACK <= n && kl_encode_pack(args, r, features);
+        for (int64_t g = 0; g < group && !done; g++) {
             double *row = features + g * count;
             kl_feature_row f = kl_encode_row(args, r + g, row, row_scratch, family_scratch, count);
             const int beyond = args->single
@@ -151,6 +209,7 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
 #ifdef KL_DOT_BYTES
         if (args->bytes.bytes) kl_store_bytes(args, r, features, count, group);
 #endif
-        kl_pack_rows(args, features, count, r / width * width * count + r % width, group);
+        kl_pack_rows(args, features, count, (r - at) * count + at, group);
+        at = at + group < width ? at + group : 0;
     }
 }

@@ -6,6 +6,7 @@
 #include "direct_kl.h"
 #include "softmax.h"
 #include "logits.h"
+#include "cells.h"
 #include "features.h"
 #include "bins.h"
 #include "terms.h"
@@ -14,7 +15,6 @@
 #include "logit_rows.h"
 #include "rows.h"
 #include "encode.h"
-#include "cells.h"
 
 /* Longest run of multiply-adds into one accumulator; the certificate counts on it (plan.py). */
 #define KL_CHAIN 256
@@ -77,6 +77,7 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #endif
 #define KL_NAME(x) x##_f32
 #include "product.h"
+#include "few.h"
 
 #define KL_SHAPES(what, type)                                                                  \
     kl_##what##_product_##type, kl_##what##_js_##type, kl_##what##_skew_##type,               \
@@ -92,5 +93,5 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
         .dense = {{KL_SHAPES(dense, f64), kl_dense_family_f64}, {KL_SHAPES(dense, f32)}},      \
         .screen = {{KL_SHAPES(screen, f64), kl_screen_family_f64}, {KL_SHAPES(screen, f32)}},  \
         .ends = {{KL_SHAPES(ends, f64), kl_ends_family_f64}, {KL_SHAPES(ends, f32)}},          \
-        .hits = {kl_hits_f64, kl_hits_f32},                                                    \
+        .hits = {kl_hits_f64, kl_hits_f32}, .nearest = kl_nearest,                                                    \
     }

@@ -49,6 +49,8 @@ void test_features(const kl_kernels *);
 void test_finish(const kl_kernels *);
 void test_family_terms(const kl_kernels *);
 void test_coarse(const kl_kernels *);
+void test_few(const kl_kernels *);
+void test_offsets(const kl_kernels *);
 
 /* A contiguous float64 matrix. */
 kl_rows matrix(const double *data, int64_t n, int64_t K, kl_domain domain);
@@ -57,7 +59,7 @@ enum { MOST_BINS = 300, MOST_ROWS = 40 };
 
 /* The mean of up to MOST_ROWS rows, and what the features need of it. */
 typedef struct {
-    double row[MOST_BINS], probs[MOST_BINS], scale[MOST_BINS], unscale[MOST_BINS];
+    double row[MOST_BINS], probs[MOST_BINS], scale[MOST_BINS], unscale[MOST_BINS], inverse[MOST_BINS];
     kl_center c;
 } center_of_rows;
 void make_center(const kl_kernels *, const double *x, int64_t n, int64_t K, kl_domain, center_of_rows *);

@@ -83,6 +83,8 @@ int main(void)
         test_finish(k);
         test_family_terms(k);
         test_coarse(k);
+        test_few(k);
+        test_offsets(k);
         printf("%s: %ld checks\n", k->name, passed + failed - before);
         ran++;
     }

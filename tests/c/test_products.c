@@ -36,8 +36,10 @@ void make_center(const kl_kernels *k, const double *x, int64_t n, int64_t K, kl_
         if (domain == KL_LOGITS) c->probs[i] /= weights;
         c->scale[i] = c->probs[i] > 0 ? 1 / sqrt(c->probs[i]) : 0;
         c->unscale[i] = c->probs[i] > 0 ? 1 / c->scale[i] : 0;
+        c->inverse[i] = c->probs[i] > 0 ? 1 / c->probs[i] : 0;
     }
     c->c.row = c->row, c->c.probs = c->probs, c->c.scale = c->scale, c->c.unscale = c->unscale;
+    c->c.inverse = c->inverse;
 }
 
 /* Features and offset of one row by their definitions; also what each feature's error may be. */
