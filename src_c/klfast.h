@@ -200,6 +200,7 @@ typedef struct {
     int64_t rows, cols;        /* real ones; panels are padded              */
     double accept, bend;       /* dense: certified if accept * value * (1 - bend * value) >= bound; bend is 0 but
                                   for KL_PRODUCT_BENT */
+    double apart;              /* dense: or if apart * value >= the slacks without the norms; 0: never */
     const void *threshold;     /* screen: one a row (padded) */
     kl_bytes left_bytes, right_bytes; /* screen: of both, or of neither, sides; then the numbers of a row have room for
                                   kl_kernels.coarse of them beyond the last panel */

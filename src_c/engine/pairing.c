@@ -161,6 +161,17 @@ static void put(void *tile, int64_t at, int32_t single, double value)
     else ((double *)tile)[at] = value;
 }
 
+/* Where each bin of the product is what its terms leave, x y = a + b - v with v >= 0 and |a|, |b| in the slacks, the sum
+ * of all |x y| is at most that of the three. Of rows far apart this may be far less than |x||y|: the bound is then
+ * norm (a + b + v), and certified is what exceeds it. Returns kl_product_args.apart. */
+static double apart(const kl_pairing *p, double accept)
+{
+    const int kind = p->divergence->kind;
+    const int by_bins = kind == KL_KL || kind == KL_POWER || kind == KL_ITAKURA_SAITO;
+    if (!by_bins || p->left->family || accept <= p->norm_factor) return 0;
+    return (accept - p->norm_factor) / fmax(1, p->norm_factor / p->slack_factor);
+}
+
 void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t begin, int64_t rows, int64_t col,
                     int64_t cols, void *out, int64_t *stride, int stream, kl_stats *stats)
 {
@@ -168,6 +179,7 @@ void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t
     kl_product_args args = kl_block_args(p, w, rows, col, cols);
     args.accept = accept - args.relative;
     args.bend = f->finish == KL_LOG && f->scale < 0 ? -f->scale : 0;
+    args.apart = args.bend == 0 ? apart(p, accept) : 0;
     args.out = out ? out : w->tile;
     args.out_stride = *stride = out ? *stride : p->column_block;
     const int finish = f->finish != KL_LINEAR || f->factor != 1;
