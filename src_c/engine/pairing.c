@@ -182,12 +182,9 @@ void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t
     args.apart = args.bend == 0 ? apart(p, accept) : 0;
     args.out = out ? out : w->tile;
     args.out_stride = *stride = out ? *stride : p->column_block;
-    const int finish = f->finish != KL_LINEAR || f->factor != 1;
-    args.stream = stream && !finish && ((uintptr_t)args.out | (uintptr_t)(*stride * w->element)) % KL_LINE_BYTES == 0;
+    args.finish = f->finish != KL_LINEAR || f->factor != 1 ? f : NULL;
+    args.stream = stream && ((uintptr_t)args.out | (uintptr_t)(*stride * w->element)) % KL_LINE_BYTES == 0;
     p->kernels->dense[p->single][args.bend != 0 ? KL_PRODUCT_BENT : kl_shape_of(f)](&args, stats);
-    if (finish)
-        for (int64_t i = 0; i < rows; i++)
-            p->kernels->finish(f, p->single, (char *)args.out + i * *stride * w->element, cols);
     if (p->right_support)
         for (int64_t i = 0; i < rows; i++)
             for (int64_t j = 0; j < cols; j++)

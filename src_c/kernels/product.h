@@ -194,7 +194,19 @@ KL_INLINE KL_NAME(kl_seen) KL_NAME(kl_write)(int bent, int stream, const kl_prod
     return seen;
 }
 
-/* Values to memory, uncertain entries to the list. */
+/* A tile from the buffer to the answer: all of it, or the block's edge. */
+KL_INLINE void KL_NAME(kl_deliver)(const kl_product_args *args, const KL_T *tile, KL_T *out, int64_t rows, int64_t cols)
+{
+    if (cols < KL_NR || rows < KL_MR || !args->stream) {
+        for (int i = 0; i < rows; i++) memcpy(out + i * args->out_stride, tile + i * KL_NR, (size_t)cols * sizeof(KL_T));
+        return;
+    }
+    for (int i = 0; i < KL_MR; i++)
+        for (int h = 0; h < 2; h++)
+            KL_STREAM(out + i * args->out_stride + h * KL_W, KL_NAME(kl_load)(tile + i * KL_NR + h * KL_W));
+}
+
+/* Values to memory, uncertain entries to the list. Whole tiles go straight to the answer, if there is no finish. */
 KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *whole_block, kl_stats *stats)
 {
     const kl_product_args own = *whole_block, *args = &own; /* stores to the answer cannot change this one */
@@ -207,23 +219,23 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *whole_block, kl_sta
         for (int64_t r = 0; r < args->rows; r += KL_MR) {
             const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
             const KL_NAME(kl_panel) row = KL_NAME(kl_panel_of)(args->row_norm, args->row_slack, r, KL_MR);
-            const int whole = rows == KL_MR && cols == KL_NR;
-            KL_T edge[KL_MR][KL_NR], *out = (KL_T *)args->out + r * args->out_stride + c;
-            KL_T *target = whole ? out : edge[0];
-            const int64_t stride = whole ? args->out_stride : KL_NR;
+            const int at_once = rows == KL_MR && cols == KL_NR && !args->finish;
+            KL_T buffer[KL_MR * KL_NR] __attribute__((aligned(KL_VECTOR_BYTES)));
+            KL_T *out = (KL_T *)args->out + r * args->out_stride + c, *target = at_once ? out : buffer;
+            const int64_t stride = at_once ? args->out_stride : KL_NR;
             const int bent = shape == KL_PRODUCT_BENT;
             KL_NAME(kl_tile) tile;
             KL_NAME(kl_seen) seen;
             KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
-            if (whole && args->stream) seen = KL_NAME(kl_write)(bent, 1, args, &tile, r, c, target, stride);
+            if (at_once && args->stream) seen = KL_NAME(kl_write)(bent, 1, args, &tile, r, c, target, stride);
             else seen = KL_NAME(kl_write)(bent, 0, args, &tile, r, c, target, stride);
-            for (int i = 0; i < rows && !whole; i++)
-                memcpy(out + i * args->out_stride, edge[i], (size_t)cols * sizeof(KL_T));
             const KL_V least = KL_MIN(seen.least[0], seen.least[1]), sum = seen.sum[0] + seen.sum[1];
             const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
             if (__builtin_expect(KL_BITS(~(least * accept >= bound) | (sum != sum)) != 0, 0)
                 && !KL_NAME(kl_columns_pass)(args, &seen, row, c))
                 n_doubts = KL_NAME(kl_find_doubts)(args, target, stride, r, c, rows, cols, n_doubts);
+            if (args->finish) KL_NAME(kl_finish)(args->finish, buffer, KL_MR * KL_NR);
+            if (!at_once) KL_NAME(kl_deliver)(args, buffer, out, rows, cols);
         }
     }
     if (args->stream) KL_STREAM_END();
