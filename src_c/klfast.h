@@ -201,6 +201,8 @@ typedef struct {
     int64_t rows, cols;        /* real ones; panels are padded              */
     double accept, bend;       /* dense: certified if accept * value * (1 - bend * value) >= bound; bend is 0 but
                                   for KL_PRODUCT_BENT */
+    const kl_divergence *finish; /* dense: to be applied to the values, doubts aside; NULL: none */
+    double apart;              /* dense: or if apart * value >= the slacks without the norms; 0: never */
     const void *threshold;     /* screen: one a row (padded) */
     kl_bytes left_bytes, right_bytes; /* screen: of both, or of neither, sides; then the numbers of a row have room for
                                   kl_kernels.coarse of them beyond the last panel */
@@ -258,8 +260,6 @@ typedef struct {
      * other way round; NaN: left to its direct form. KL_TERM_LANES rows packed as panels are, or a single one. */
     void (*term_rows)(int32_t term, int32_t both, const double *p, const double *q, int64_t d, int64_t lanes,
                       double *out);
-    /* n sums of terms, float64 or by `single` float32, to values. */
-    void (*finish)(const kl_divergence *, int32_t single, void *x, int64_t n);
 } kl_kernels;
 
 /* ---- dispatch ------------------------------------------------------------------------------------ */

@@ -198,8 +198,10 @@ def lower_triangle(family: str, name: str, x, what: str) -> np.ndarray:
 
 def packed(triangle: np.ndarray) -> np.ndarray:
     """The rows of lower triangles without their zeros: (..., d, d) to (..., d (d + 1)/2)."""
-    rows, columns = np.tril_indices(triangle.shape[-1])
-    return triangle[..., rows, columns]
+    d = triangle.shape[-1]
+    rows, columns = np.tril_indices(d)
+    # Indexed by two axes, the triangles would lie side by side in memory, and each row of the answer far apart.
+    return triangle.reshape(*triangle.shape[:-2], d * d).take(rows * d + columns, axis=-1)
 
 
 def _is_single(x) -> bool:

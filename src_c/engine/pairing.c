@@ -170,6 +170,38 @@ static void put(void *tile, int64_t at, int32_t single, double value)
     else ((double *)tile)[at] = value;
 }
 
+/* The tile's doubts again by the direct kernel, as many together as it takes. Pairs that are infinite stay so. */
+static void settle(const kl_pairing *p, const kl_workspace *w, const kl_product_args *args, int64_t begin, int64_t col,
+                   kl_stats *stats)
+{
+    const int64_t most = kl_pairs_together(p);
+    int64_t i[KL_TOGETHER], j[KL_TOGETHER], at[KL_TOGETHER], count = 0;
+    double values[KL_TOGETHER];
+    for (int64_t d = 0; d < args->n_doubts; d++) {
+        const int64_t row = args->doubts[d] >> 16, column = args->doubts[d] & 0xffff;
+        if (!p->right_support || !kl_unsupported(p, w, row, col + column)) {
+            at[count] = row * args->out_stride + column;
+            i[count] = begin + row;
+            j[count++] = col + column;
+        }
+        if (count < most && d < args->n_doubts - 1) continue;
+        kl_exact_values(p, w, count, i, j, values, stats);
+        for (int64_t t = 0; t < count; t++) put(args->out, at[t], p->single, values[t]);
+        count = 0;
+    }
+}
+
+/* Where each bin of the product is what its terms leave, x y = a + b - v with v >= 0 and |a|, |b| in the slacks, the sum
+ * of all |x y| is at most that of the three. Of rows far apart this may be far less than |x||y|: the bound is then
+ * norm (a + b + v), and certified is what exceeds it. Returns kl_product_args.apart. */
+static double apart(const kl_pairing *p, double accept)
+{
+    const int kind = p->divergence->kind;
+    const int by_bins = kind == KL_KL || kind == KL_POWER || kind == KL_ITAKURA_SAITO;
+    if (!by_bins || p->left->family || accept <= p->norm_factor) return 0;
+    return (accept - p->norm_factor) / fmax(1, p->norm_factor / p->slack_factor);
+}
+
 void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t begin, int64_t rows, int64_t col,
                     int64_t cols, void *out, int64_t *stride, int stream, kl_stats *stats)
 {
@@ -177,22 +209,16 @@ void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t
     kl_product_args args = kl_block_args(p, w, rows, col, cols);
     args.accept = accept - args.relative;
     args.bend = f->finish == KL_LOG && f->scale < 0 ? -f->scale : 0;
+    args.apart = args.bend == 0 ? apart(p, accept) : 0;
     args.out = out ? out : w->tile;
     args.out_stride = *stride = out ? *stride : p->column_block;
-    const int finish = f->finish != KL_LINEAR || f->factor != 1;
-    args.stream = stream && !finish && ((uintptr_t)args.out | (uintptr_t)(*stride * w->element)) % KL_LINE_BYTES == 0;
+    args.finish = f->finish != KL_LINEAR || f->factor != 1 ? f : NULL;
+    args.stream = stream && ((uintptr_t)args.out | (uintptr_t)(*stride * w->element)) % KL_LINE_BYTES == 0;
     p->kernels->dense[p->single][args.bend != 0 ? KL_PRODUCT_BENT : kl_shape_of(f)](&args, stats);
-    if (finish)
-        for (int64_t i = 0; i < rows; i++)
-            p->kernels->finish(f, p->single, (char *)args.out + i * *stride * w->element, cols);
     if (p->right_support)
         for (int64_t i = 0; i < rows; i++)
             for (int64_t j = 0; j < cols; j++)
                 if (kl_unsupported(p, w, i, col + j)) put(args.out, i * *stride + j, p->single, INFINITY);
-    for (int64_t d = 0; d < args.n_doubts; d++) {
-        const int64_t i = args.doubts[d] >> 16, j = args.doubts[d] & 0xffff;
-        if (p->right_support && kl_unsupported(p, w, i, col + j)) continue;
-        put(args.out, i * *stride + j, p->single, kl_exact_value(p, w, begin + i, col + j, stats));
-    }
+    settle(p, w, &args, begin, col, stats);
     return args.out;
 }

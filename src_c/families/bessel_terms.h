@@ -26,11 +26,17 @@ static const double WEIGHT[NODES / 2] = {0.2955242247147528702, 0.26926671930999
 
 typedef struct { double length, slope; } moments; /* A and A' */
 
+/* The largest term of the series, about. */
+static inline double first_term(double kappa, double d)
+{
+    const double middle = sqrt(kappa * kappa + (0.5 * d - 1) * (0.5 * d - 1)) - 0.5 * d;
+    return middle > 0 ? floor(middle) : 0;
+}
+
 /* Both by the series, from its largest term outwards. */
 static inline moments series_moments(double kappa, double d)
 {
-    const double middle = sqrt(kappa * kappa + (0.5 * d - 1) * (0.5 * d - 1)) - 0.5 * d, k2 = kappa * kappa;
-    const double start = middle > 0 ? floor(middle) : 0;
+    const double k2 = kappa * kappa, start = first_term(kappa, d);
     double mass = 0, length = 0, slope = 0, c = 1;
     for (double k = start; c > NEGLIGIBLE * mass; k++) {
         const double f = c / ((d - 1 + k) * (d + 2 * k));
@@ -45,6 +51,34 @@ static inline moments series_moments(double kappa, double d)
         mass += c, length += (d - 1 + 2 * k) * f, slope += f;
     }
     return (moments){kappa * length / mass, (d - 1) * slope / mass};
+}
+
+/* A' at all nodes of a panel, in order. Where their largest terms lie within CLOSE of each other, side by side from one
+ * of them: what is divided is theirs in common, and the outermost nodes are the last for which terms count. Rows of
+ * d = 8, kappa about 1, are encoded in half of the time. Further apart there would be too many terms that do not count. */
+#define CLOSE 16
+
+static inline void slopes_of(const double *kappa, double d, double *slope)
+{
+    enum { LAST = NODES - 1 };
+    if (fabs(first_term(kappa[0], d) - first_term(kappa[LAST], d)) > CLOSE) {
+        for (int i = 0; i < NODES; i++) slope[i] = series_moments(kappa[i], d).slope;
+        return;
+    }
+    double k2[NODES], c[NODES], mass[NODES], sum[NODES];
+    const double start = first_term(0.5 * (kappa[0] + kappa[LAST]), d);
+    for (int i = 0; i < NODES; i++) k2[i] = kappa[i] * kappa[i], c[i] = 1, mass[i] = sum[i] = 0;
+    for (double k = start; c[0] > NEGLIGIBLE * mass[0] || c[LAST] > NEGLIGIBLE * mass[LAST]; k++) {
+        const double f = 1 / ((d - 1 + k) * (d + 2 * k)), ratio = (d - 1 + 2 * k) / (k + 1) * f;
+        for (int i = 0; i < NODES; i++) mass[i] += c[i], sum[i] += c[i] * f, c[i] *= k2[i] * ratio;
+    }
+    for (int i = 0; i < NODES; i++) k2[i] = 1 / k2[i], c[i] = 1;
+    for (double k = start - 1; k >= 0; k--) {
+        const double f = 1 / ((d - 1 + k) * (d + 2 * k)), ratio = (k + 1) / ((d - 1 + 2 * k) * f);
+        for (int i = 0; i < NODES; i++) c[i] *= k2[i] * ratio, mass[i] += c[i], sum[i] += c[i] * f;
+        if (c[0] <= NEGLIGIBLE * mass[0] && c[LAST] <= NEGLIGIBLE * mass[LAST]) break;
+    }
+    for (int i = 0; i < NODES; i++) slope[i] = (d - 1) * sum[i] / mass[i];
 }
 
 /* From here on the expansion serves: its terms fall like (j d^2/kappa)^j/j!, at first. */
@@ -87,11 +121,15 @@ static inline concentration by_integral(double delta, double y, double d)
         const double s0 = y + sign * begin, reach = sqrt(s0 * s0 + (0.5 * d + 1) * (0.5 * d + 1));
         const double step = sign > 0 ? 0.5 * reach : 0.33 * reach, rest = size - begin;
         const double width = step < rest ? step : rest;
+        double at[NODES], kappa[NODES], slope[NODES];
         for (int k = 0; k < NODES; k++) {
-            const double node = k % 2 ? 0.5 - 0.5 * NODE[k / 2] : 0.5 + 0.5 * NODE[k / 2];
-            const double at = begin + width * node;
-            const double mass = 0.5 * WEIGHT[k / 2] * width * series_moments(y + sign * at, d).slope;
-            sum.bregman += mass * (size - at);
+            at[k] = begin + width * (k < NODES / 2 ? 0.5 - 0.5 * NODE[NODES / 2 - 1 - k] : 0.5 + 0.5 * NODE[k - NODES / 2]);
+            kappa[k] = y + sign * at[k];
+        }
+        slopes_of(kappa, d, slope);
+        for (int k = 0; k < NODES; k++) {
+            const double mass = 0.5 * WEIGHT[k < NODES / 2 ? NODES / 2 - 1 - k : k - NODES / 2] * width * slope[k];
+            sum.bregman += mass * (size - at[k]);
             sum.gap += mass;
         }
         begin = width < rest ? begin + width : size;

@@ -50,13 +50,13 @@ static double chernoff_of(double p, double q, double v, double s, double t, doub
            t * part_of_r(q, unit * (s * (b - a) + drop), unit * r, s * a * sine, along_q, d);
 }
 
-/* Scales of the features, across and along the centre. */
-typedef struct { double across, along; } scales;
+/* Scales of the features, across and along the centre, and its A. */
+typedef struct { double across, along, length; } scales;
 
 static scales scales_at(double kappa, double d)
 {
     const moments m = moments_of(kappa, d);
-    return (scales){sqrt(kappa > 0 ? m.length / kappa : 1 / d), sqrt(m.slope)};
+    return (scales){sqrt(kappa > 0 ? m.length / kappa : 1 / d), sqrt(m.slope), m.length};
 }
 
 /* By how much the errors of compare and of the moments exceed the 16 u that features may have: spreads and magnitudes
@@ -164,7 +164,7 @@ static kl_feature_row von_mises_mean1(const double *t, const double *c, double *
     const double length = moments_of(t[1], 2).length, versine = 2 * s.half * s.half;
     double magnitude;
     x[0] = length * s.whole / S.across;
-    x[1] = along(length, versine, t[1] < c[1] ? -k.gap : k.gap, moments_of(c[1], 2).length, &magnitude) / S.along;
+    x[1] = along(length, versine, t[1] < c[1] ? -k.gap : k.gap, S.length, &magnitude) / S.along;
     magnitude /= S.along;
     const double offset = k.bregman + c[1] * length * versine, excess = excess_of(t[1], c[1]);
     return (kl_feature_row){offset, excess * offset, excess * excess * (x[0] * x[0] + magnitude * magnitude)};
@@ -174,10 +174,11 @@ static kl_feature_row von_mises_natural1(const double *t, const double *c, doubl
 {
     const sines s = sines_of(t[0], c[0]);
     const scales S = scales_at(c[1], 2);
-    const double offset = von_mises_direct1(c, t), excess = excess_of(t[1], c[1]);
+    const double versine = 2 * s.half * s.half, excess = excess_of(t[1], c[1]);
+    const double offset = compare(t[1] - c[1], t[1], c[1], 2).bregman + t[1] * S.length * versine;
     double magnitude;
     y[0] = t[1] * s.whole * S.across;
-    y[1] = along(t[1], 2 * s.half * s.half, t[1] - c[1], c[1], &magnitude) * S.along;
+    y[1] = along(t[1], versine, t[1] - c[1], c[1], &magnitude) * S.along;
     magnitude *= S.along;
     return (kl_feature_row){offset, excess * offset, excess * excess * (y[0] * y[0] + magnitude * magnitude)};
 }
@@ -302,8 +303,8 @@ static kl_feature_row fisher_mean(const double *row, const double *c, int64_t K,
     const double length = moments_of(kappa, d).length;
     double magnitude, norm2 = across_features(row, c, K - 1, a, length / S.across, x);
     KL_UNUSED(scratch);
-    const double of_center = moments_of(center, d).length, excess = excess_of(kappa, center);
-    x[K - 1] = along(length, a.versine, kappa < center ? -k.gap : k.gap, of_center, &magnitude) / S.along;
+    const double excess = excess_of(kappa, center);
+    x[K - 1] = along(length, a.versine, kappa < center ? -k.gap : k.gap, S.length, &magnitude) / S.along;
     norm2 += magnitude / S.along * (magnitude / S.along);
     const double offset = k.bregman + center * length * a.versine;
     return kl_settled_features((kl_feature_row){offset, excess * offset, excess * excess * norm2}, x, K);
@@ -314,7 +315,8 @@ static kl_feature_row fisher_natural(const double *row, const double *c, int64_t
     const double d = (double)(K - 1), kappa = row[K - 1], center = c[K - 1];
     const angle a = angle_of(row, c, K - 1);
     const scales S = scales_at(center, d);
-    const double offset = direct_of(center, kappa, a.versine, d), excess = excess_of(kappa, center);
+    const double offset = compare(kappa - center, kappa, center, d).bregman + kappa * S.length * a.versine;
+    const double excess = excess_of(kappa, center);
     double magnitude, norm2 = across_features(row, c, K - 1, a, kappa * S.across, y);
     KL_UNUSED(scratch);
     y[K - 1] = along(kappa, a.versine, kappa - center, center, &magnitude) * S.along;

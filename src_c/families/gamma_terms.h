@@ -37,15 +37,19 @@ static inline double kl_bregman_powers(double d, double x, double y, const doubl
     return (d * a) * (d * b) * total;
 }
 
-/* Bregman divergence of h. One step of the shift is that of e(z) = (z + 1) log(1 + 1/z) - 1:
+/* Bregman divergence of h: that of x + 1 and y + 1 and one step of the shift, e(z) = (z + 1) log(1 + 1/z) - 1:
  *     e(x) - e(y) - (x - y) e'(y) = (x + 1) psi( x (y + 1) / (y (x + 1)) ). */
+static inline double kl_bregman_h_step(double d, double x, double y)
+{
+    return (x + 1) * kl_psi(d, x * (y + 1), y * (x + 1));
+}
+
 static inline double kl_bregman_h(double d, double x, double y)
 {
     double sum = 0;
     const double low = x < y ? x : y;
     int n = 0;
-    for (; low + n < KL_STIRLING_FROM; n++)
-        sum += (x + n + 1) * kl_psi(d, (x + n) * (y + n + 1), (y + n) * (x + n + 1));
+    for (; low + n < KL_STIRLING_FROM; n++) sum += kl_bregman_h_step(d, x + n, y + n);
     const double X = x + n, Y = y + n;
     return sum + (0.5 * kl_psi(d, X, Y) + kl_bregman_powers(d, X, Y, kl_stirling, KL_STIRLING_TERMS));
 }
@@ -58,15 +62,17 @@ static inline double kl_bregman_lgamma(double d, double x, double y)
 
 /* h'(x) - h'(y), h'(z) = digamma(z) - log z, of the sign of d. One step of the shift is
  *     e'(x) - e'(y) = d/(x y (y + 1)) - psi(1 + tau),   tau = -d/(x (y + 1)). */
+static inline double kl_h_slope_step(double d, double x, double y)
+{
+    return d / x / y / (y + 1) - kl_psi(-d, y * (x + 1), x * (y + 1));
+}
+
 static inline double kl_h_slope_gap(double d, double x, double y)
 {
     double sum = 0;
     const double low = x < y ? x : y;
     int n = 0;
-    for (; low + n < KL_STIRLING_FROM; n++) {
-        const double xn = x + n, yn = y + n;
-        sum += d / xn / yn / (yn + 1) - kl_psi(-d, yn * (xn + 1), xn * (yn + 1));
-    }
+    for (; low + n < KL_STIRLING_FROM; n++) sum += kl_h_slope_step(d, x + n, y + n);
     const double a = 1 / (x + n), b = 1 / (y + n);
     double run = 0, power = 1, series = 0; /* b^m - a^m = d a b (sum a^i b^(m-1-i)); h' has -m c_m z^-(m+1) */
     for (int m = 1; m <= KL_STIRLING_TERMS + 1; m++) {

@@ -49,17 +49,30 @@ static double mean_gap(double nq, double np, int64_t k, double a, double b)
     return ((left.high - right.high) + (left.low - right.low) + (left_low.high - right_low.high)) / right.high;
 }
 
+/* A function of (n_p - k)/2 and (n_q - k)/2 for k = 0, 1, ...: from its value two k before, where both arguments were
+ * larger by 1, it is one step of the shift; of large arguments it is Stirling's series (gamma_terms.h). */
+typedef double shifted(double d, double x, double y);
+typedef struct { double of_even, of_odd; } values_before;
+
+static inline double next_of(shifted *whole, shifted *step, double d, double x, double y, int64_t k, values_before *v)
+{
+    double *value = k % 2 ? &v->of_odd : &v->of_even;
+    *value = k < 2 || fmin(x, y) >= KL_STIRLING_FROM ? whole(d, x, y) : *value + step(d, x, y);
+    return *value;
+}
+
 /* The sum over k without the off-diagonal part. */
 static double diagonal_terms(double np, double nq, const double *Lp, const double *Lq, int64_t d)
 {
     kl_total sum = {0, 0};
+    values_before h;
     for (int64_t k = 0; k < d; k++) {
         const double a = kl_row_of(Lp, k)[k], b = kl_row_of(Lq, k)[k];
         const double x = 0.5 * (nq - (double)k), y = 0.5 * (np - (double)k), t = mean_gap(nq, np, k, a, b);
-        const double log_t = kl_log_quotient(y, x) + 2 * kl_log_quotient(a, b);
-        kl_total_add(&sum, x * (kl_is_near(t) ? kl_psi_near(t) : t - log_t));
+        const double psi = kl_is_near(t) ? kl_psi_near(t) : t - (kl_log_quotient(y, x) + 2 * kl_log_quotient(a, b));
+        kl_total_add(&sum, x * psi);
         kl_total_add(&sum, 0.5 * (double)k * kl_psi_square(a - b, a, b));
-        kl_total_add(&sum, kl_bregman_h(0.5 * (nq - np), x, y));
+        kl_total_add(&sum, next_of(kl_bregman_h, kl_bregman_h_step, 0.5 * (nq - np), x, y, k, &h));
     }
     return kl_total_value(sum);
 }
@@ -87,12 +100,13 @@ static double direct(const double *p, const double *q, int64_t K, double *scratc
 static double to_member(double np, double gap, const double *F, int64_t d)
 {
     kl_total sum = {0.5 * np * off_diagonal2(F, d), 0};
+    values_before h;
     for (int64_t k = 0; k < d; k++) {
         const double f = kl_row_of(F, k)[k], square = f * (2 + f);
         const double y = 0.5 * (np - (double)k), x = y + 0.5 * gap, less = (y * square - 0.5 * gap) / x;
         kl_total_add(&sum, kl_is_near(less) ? x * kl_psi_near(less) : x * (less - log(y / x) - 2 * log1p(f)));
         kl_total_add(&sum, 0.5 * (double)k * (kl_is_near(square) ? kl_psi_near(square) : square - 2 * log1p(f)));
-        kl_total_add(&sum, kl_bregman_h(0.5 * gap, x, y));
+        kl_total_add(&sum, next_of(kl_bregman_h, kl_bregman_h_step, 0.5 * gap, x, y, k, &h));
     }
     return kl_total_value(sum);
 }
@@ -174,9 +188,10 @@ static double log_scale(double n, int64_t d)
 static double digamma_part(double n, double c, int64_t d)
 {
     double sum = 0;
+    values_before h;
     for (int64_t k = 0; k < d; k++) {
         const double z = n - (double)k, w = c - (double)k, ratio = (double)k * ((n - c) / w / n);
-        sum += kl_h_slope_gap(0.5 * (n - c), 0.5 * z, 0.5 * w);
+        sum += next_of(kl_h_slope_gap, kl_h_slope_step, 0.5 * (n - c), 0.5 * z, 0.5 * w, k, &h);
         sum += kl_is_near(ratio) ? log1p(ratio) : kl_log_quotient(z, w) - kl_log_quotient(n, c);
     }
     return sum;

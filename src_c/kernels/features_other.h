@@ -51,6 +51,35 @@ KL_INLINE void kl_power_features(double s, double t, int mean, const kl_bins *b,
     }
 }
 
+/* POWER where it needs no logarithm. s = 1/2: x = 2 (sqrt(row) - sqrt(c)) of both rows, offset x^2/2. s = 2: x =
+ * sqrt(c) (u^2 - 1)/2, y = sqrt(c) (1 - c/q), offsets d^2/c and d^2/q in halves. */
+KL_INLINE void kl_plain_power_features(int mean, const kl_divergence *f, const kl_bins *b, const double *probs,
+                                       const double *scale, const double *unscale, double up, int64_t n,
+                                       kl_feature_block *out)
+{
+    const vf64 zero = {0}, unit = kl_set_f64(2 / sqrt(up));
+    for (int64_t k = 0; k < n; k += KL_W64) {
+        vf64 row = kl_load_f64(b->p + k), c = kl_load_f64(b->q + k), d = kl_load_f64(b->d + k), x, offset;
+        vi64 empty = row == 0, bare = c == 0;
+        if (f->number == 0.5) {
+            vf64 r = kl_select(empty & bare, zero, d / (kl_sqrt(row) + kl_sqrt(c)));
+            x = r * unit;
+            offset = 2.0 * r * r;
+        } else if (mean) {
+            vf64 ratio = d / c;
+            x = 0.5 * ratio * (1.0 + row / c) * (kl_load_f64(probs + k) * kl_load_f64(scale + k));
+            offset = kl_select(empty & bare, zero, 0.5 * d * ratio);
+        } else {
+            vf64 ratio = kl_select(empty, zero, d / row);
+            x = ratio * kl_load_f64(unscale + k);
+            offset = kl_select(empty, -0.5 * c, 0.5 * d * ratio);
+        }
+        kl_store_f64(out->feature + k, kl_select(bare, zero, x));
+        kl_store_f64(out->offset + k, offset);
+        kl_store_f64(out->spread + k, kl_abs(offset));
+    }
+}
+
 #define KL_SQRT_HALF 0x1.6a09e667f3bcdp-1
 
 KL_INLINE void kl_jeffreys_features(int mean, const kl_bins *b, const double *scale, const double *unscale,
@@ -105,11 +134,13 @@ static kl_feature_row kl_other_features(const kl_divergence *f, int32_t role, in
                                         kl_norm norm, const kl_center *center, int64_t K, double *out)
 {
     const int mean = role == KL_MEAN, twice = f->kind == KL_JEFFREYS;
-    const int logs = f->kind != KL_VARIATION && f->kind != KL_TRIANGULAR;
-    double offset = 0, spread = 0, squares = 0;
+    const int power = f->kind == KL_POWER, plain = power && !kl_needs_logs(KL_POWER, f->number);
+    const int logs = f->kind != KL_VARIATION && f->kind != KL_TRIANGULAR && !plain;
+    double offset = 0, spread = 0;
     if (domain != KL_LOGITS && !(norm.a > 0x1p-900 && norm.a < 0x1p900)) return kl_lost_row(out, K << twice);
     const kl_pair pair = kl_pair_with(domain, row, norm, center, K);
     kl_sum offsets = kl_sum_zero(), spreads = kl_sum_zero();
+    kl_lanes squares_of = kl_lanes_zero();
     kl_bins bins;
     kl_feature_block b;
     double scales[3][KL_SUM_BLOCK];
@@ -117,7 +148,7 @@ static kl_feature_row kl_other_features(const kl_divergence *f, int32_t role, in
         const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK;
         const int64_t padded = kl_fill(&bins, &pair, begin, logs);
         const double empty = domain == KL_LOGITS ? -INFINITY : 0;
-        if (f->kind == KL_POWER || twice) /* probabilities that float64 cannot hold */
+        if (power || twice) /* probabilities that float64 cannot hold */
             for (int64_t k = 0; k < n; k++)
                 if (bins.p[k] < 0x1p-950 && row[begin + k] != empty) return kl_lost_row(out, K << twice);
         for (int64_t k = 0; k < padded; k++) {
@@ -125,25 +156,29 @@ static kl_feature_row kl_other_features(const kl_divergence *f, int32_t role, in
             scales[1][k] = k < n ? center->unscale[begin + k] : 0;
             scales[2][k] = k < n ? center->probs[begin + k] : 0;
         }
-        if (f->kind == KL_POWER)
+        if (plain)
+            kl_plain_power_features(mean, f, &bins, scales[2], scales[0], scales[1], pair.up, padded, &b);
+        else if (power)
             kl_power_features(f->number, f->rest, mean, &bins, scales[2], scales[0], scales[1], padded, &b);
         else if (twice) kl_jeffreys_features(mean, &bins, scales[0], scales[1], pair.up, padded, &b);
         else kl_ratio_features(f, mean, &bins, pair.up, padded, &b);
+        const double *size = twice ? b.magnitude : b.feature;
         kl_lanes o = kl_lanes_zero(), s = kl_lanes_zero();
         for (int64_t k = 0; k < padded; k += KL_LANES)
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
                 o.v[j] += kl_load_f64(b.offset + k + j * KL_W64);
                 s.v[j] += kl_load_f64(b.spread + k + j * KL_W64);
+                vf64 x = kl_load_f64(size + k + j * KL_W64);
+                squares_of.v[j] += x * x;
             }
         kl_sum_add(&offsets, &o);
         kl_sum_add(&spreads, &s);
-        const double *size = twice ? b.magnitude : b.feature;
-        for (int64_t k = 0; k < n; k++) squares += size[k] * size[k];
         memcpy(out + begin, b.feature, (size_t)n * sizeof *out);
         if (twice) memcpy(out + K + begin, b.second, (size_t)n * sizeof *out);
     }
     offset = kl_sum_total(&offsets) / pair.up;
     spread = kl_sum_total(&spreads) / pair.up;
+    double squares = kl_lanes_total(&squares_of);
     if (offset == INFINITY && f->kind == KL_POWER) return (kl_feature_row){INFINITY, INFINITY, squares};
     if (!(fabs(offset) < 0x1p900) || !(spread < 0x1p900) || !(squares < 0x1p900)) return kl_lost_row(out, K << twice);
     if (kl_shape_of(f) != KL_PRODUCT) squares = 0; /* the spread alone bounds the error of a sum */

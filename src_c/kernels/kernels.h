@@ -89,7 +89,7 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
         .mr32 = KL_MR32, .nr32 = 2 * KL_W32, .coarse = KL_ROWS_OF_BYTES, .scan = kl_scan, .accumulate = kl_accumulate,     \
         .rowwise = kl_rowwise, .entropy = kl_entropy, .values = kl_values,  \
         .read = kl_read,                                                                       \
-        .encode = kl_encode, .finish = kl_finish_values, .term_rows = kl_term_rows,            \
+        .encode = kl_encode, .term_rows = kl_term_rows,                                         \
         .dense = {{KL_SHAPES(dense, f64), kl_dense_family_f64}, {KL_SHAPES(dense, f32)}},      \
         .screen = {{KL_SHAPES(screen, f64), kl_screen_family_f64}, {KL_SHAPES(screen, f32)}},  \
         .ends = {{KL_SHAPES(ends, f64), kl_ends_family_f64}, {KL_SHAPES(ends, f32)}},          \

@@ -130,18 +130,44 @@ KL_INLINE KL_V KL_NAME(kl_bent)(const kl_product_args *args, KL_V value)
     return value - KL_NAME(kl_set)((KL_T)args->bend) * value * value;
 }
 
+typedef struct { KL_V least[2], sum[2]; } KL_NAME(kl_seen); /* a minimum forgets NaN, a sum keeps it */
+
+/* Whether a value is certified: by the whole bound or, as bent values never are, by the slacks alone (kl_product_args).
+ * Rounding is monotonic: for the least value, norm and slack of some entries only if it is so for each of them. */
+KL_INLINE uint32_t KL_NAME(kl_uncertain)(const kl_product_args *args, KL_V value, KL_V slack, KL_V norms)
+{
+    const KL_V accept = KL_NAME(kl_set)((KL_T)args->accept), apart = KL_NAME(kl_set)((KL_T)args->apart);
+    return KL_BITS(~((value * accept >= slack + norms) | (value * apart >= slack)));
+}
+
+/* The same for each column of a tile: its least value against its own norm and slack and the rows' largest. */
+KL_INLINE int KL_NAME(kl_columns_pass)(const kl_product_args *args, const KL_NAME(kl_seen) *seen,
+                                       KL_NAME(kl_panel) row, int64_t c)
+{
+    const KL_T *norm = (const KL_T *)args->col_norm + c, *slack = (const KL_T *)args->col_slack + c;
+    uint32_t uncertain = 0;
+    for (int h = 0; h < 2; h++) {
+        KL_V slacks = KL_NAME(kl_set)(row.slack) + KL_NAME(kl_load)(slack + h * KL_W);
+        KL_V norms = KL_NAME(kl_set)(row.norm) * KL_NAME(kl_load)(norm + h * KL_W);
+        uncertain |= KL_NAME(kl_uncertain)(args, seen->least[h], slacks, norms) | KL_BITS(seen->sum[h] != seen->sum[h]);
+    }
+    return uncertain == 0;
+}
+
 /* The uncertain ones among the values of a tile as written. (From the tile itself the compiler would keep every tile in
  * memory, as many stores as the values are.) */
 static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(const kl_product_args *args, const KL_T *values,
     int64_t stride, int64_t r, int64_t c, int64_t rows, int64_t cols, int64_t n)
 {
-    const KL_V accept = KL_NAME(kl_set)((KL_T)args->accept);
+    const KL_T *row_norm = (const KL_T *)args->row_norm + r, *row_slack = (const KL_T *)args->row_slack + r;
+    const KL_T *col_norm = (const KL_T *)args->col_norm + c, *col_slack = (const KL_T *)args->col_slack + c;
     for (int i = 0; i < rows; i++)
         for (int h = 0; h < 2; h++) {
             KL_V value = KL_NAME(kl_load)(values + i * stride + h * KL_W);
-            KL_V bound = KL_NAME(kl_bounds)(args, r, c, i, h);
+            KL_V slack = KL_NAME(kl_set)(row_slack[i]) + KL_NAME(kl_load)(col_slack + h * KL_W);
+            KL_V norms = KL_NAME(kl_set)(row_norm[i]) * KL_NAME(kl_load)(col_norm + h * KL_W);
             if (args->bend != 0) value = KL_NAME(kl_bent)(args, value);
-            uint32_t doubt = KL_BITS(~(value * accept >= bound));
+            uint32_t doubt = KL_NAME(kl_uncertain)(args, value, slack, norms);
             for (; doubt; doubt &= doubt - 1) {
                 int64_t j = h * KL_W + __builtin_ctz(doubt);
                 if (j < cols) args->doubts[n++] = (uint32_t)((r + i) << 16 | (c + j));
@@ -149,8 +175,6 @@ static __attribute__((noinline)) int64_t KL_NAME(kl_find_doubts)(const kl_produc
         }
     return n;
 }
-
-typedef struct { KL_V least[2], sum[2]; } KL_NAME(kl_seen); /* a minimum forgets NaN, a sum keeps it */
 
 /* The values of a tile to memory. Constants: `bent`, to compare them bent; `stream`, past the caches. */
 KL_INLINE KL_NAME(kl_seen) KL_NAME(kl_write)(int bent, int stream, const kl_product_args *args,
@@ -170,7 +194,19 @@ KL_INLINE KL_NAME(kl_seen) KL_NAME(kl_write)(int bent, int stream, const kl_prod
     return seen;
 }
 
-/* Values to memory, uncertain entries to the list. */
+/* A tile from the buffer to the answer: all of it, or the block's edge. */
+KL_INLINE void KL_NAME(kl_deliver)(const kl_product_args *args, const KL_T *tile, KL_T *out, int64_t rows, int64_t cols)
+{
+    if (cols < KL_NR || rows < KL_MR || !args->stream) {
+        for (int i = 0; i < rows; i++) memcpy(out + i * args->out_stride, tile + i * KL_NR, (size_t)cols * sizeof(KL_T));
+        return;
+    }
+    for (int i = 0; i < KL_MR; i++)
+        for (int h = 0; h < 2; h++)
+            KL_STREAM(out + i * args->out_stride + h * KL_W, KL_NAME(kl_load)(tile + i * KL_NR + h * KL_W));
+}
+
+/* Values to memory, uncertain entries to the list. Whole tiles go straight to the answer, if there is no finish. */
 KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *whole_block, kl_stats *stats)
 {
     const kl_product_args own = *whole_block, *args = &own; /* stores to the answer cannot change this one */
@@ -183,22 +219,23 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *whole_block, kl_sta
         for (int64_t r = 0; r < args->rows; r += KL_MR) {
             const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
             const KL_NAME(kl_panel) row = KL_NAME(kl_panel_of)(args->row_norm, args->row_slack, r, KL_MR);
-            const int whole = rows == KL_MR && cols == KL_NR;
-            KL_T edge[KL_MR][KL_NR], *out = (KL_T *)args->out + r * args->out_stride + c;
-            KL_T *target = whole ? out : edge[0];
-            const int64_t stride = whole ? args->out_stride : KL_NR;
+            const int at_once = rows == KL_MR && cols == KL_NR && !args->finish;
+            KL_T buffer[KL_MR * KL_NR] __attribute__((aligned(KL_VECTOR_BYTES)));
+            KL_T *out = (KL_T *)args->out + r * args->out_stride + c, *target = at_once ? out : buffer;
+            const int64_t stride = at_once ? args->out_stride : KL_NR;
             const int bent = shape == KL_PRODUCT_BENT;
             KL_NAME(kl_tile) tile;
             KL_NAME(kl_seen) seen;
             KL_NAME(kl_tile_of)(shape, args, r, c, &tile);
-            if (whole && args->stream) seen = KL_NAME(kl_write)(bent, 1, args, &tile, r, c, target, stride);
+            if (at_once && args->stream) seen = KL_NAME(kl_write)(bent, 1, args, &tile, r, c, target, stride);
             else seen = KL_NAME(kl_write)(bent, 0, args, &tile, r, c, target, stride);
-            for (int i = 0; i < rows && !whole; i++)
-                memcpy(out + i * args->out_stride, edge[i], (size_t)cols * sizeof(KL_T));
             const KL_V least = KL_MIN(seen.least[0], seen.least[1]), sum = seen.sum[0] + seen.sum[1];
             const KL_T bound = (row.slack + col.slack) + row.norm * col.norm;
-            if (__builtin_expect(KL_BITS(~(least * accept >= bound) | (sum != sum)) != 0, 0))
+            if (__builtin_expect(KL_BITS(~(least * accept >= bound) | (sum != sum)) != 0, 0)
+                && !KL_NAME(kl_columns_pass)(args, &seen, row, c))
                 n_doubts = KL_NAME(kl_find_doubts)(args, target, stride, r, c, rows, cols, n_doubts);
+            if (args->finish) KL_NAME(kl_finish)(args->finish, buffer, KL_MR * KL_NR);
+            if (!at_once) KL_NAME(kl_deliver)(args, buffer, out, rows, cols);
         }
     }
     if (args->stream) KL_STREAM_END();

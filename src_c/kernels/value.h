@@ -148,42 +148,34 @@ static void kl_values(const kl_divergence *f, int32_t domain, const kl_row_pair 
     }
 }
 
-static void kl_finish_logs(const kl_divergence *f, double *values, int64_t n)
+static void kl_finish_logs(const kl_divergence *f, double *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i += KL_W64) {
-        double rest[KL_W64] = {0}, *x = n - i < KL_W64 ? rest : values + i;
-        if (x == rest) memcpy(rest, values + i, (size_t)(n - i) * sizeof *rest);
-        vf64 sum = kl_load_f64(x), y = sum * f->scale;
+        vf64 sum = kl_load_f64(x + i), y = sum * f->scale;
         vf64 value = kl_log_value(kl_log_reduce(1.0 + y, kl_set_f64(1), y)) * f->factor;
-        kl_store_f64(x, kl_select(sum == INFINITY, sum, value));
-        if (x == rest) memcpy(values + i, rest, (size_t)(n - i) * sizeof *rest);
+        kl_store_f64(x + i, kl_select(sum == INFINITY, sum, value));
     }
 }
 
-#define KL_FINISHED 64 /* float32 sums finished together, in double */
-
-/* Sums of terms to values, in place. Entries that are in doubt may hold anything, and are written again later. */
-static void kl_finish_values(const kl_divergence *f, int32_t single, void *values, int64_t n)
+/* Sums of terms to values, in place; n whole vectors. Entries that are in doubt may hold anything, and are written again
+ * later. */
+static void kl_finish_f64(const kl_divergence *f, double *x, int64_t n)
 {
     const double factor = f->factor;
-    float *x32 = values;
-    double *x64 = values;
-    if (f->finish == KL_LINEAR) {
-        for (int64_t i = 0; i < n && single; i++) x32[i] = (float)(x32[i] * factor);
-        for (int64_t i = 0; i < n && !single; i++) x64[i] *= factor;
-        return;
-    }
-    if (f->finish == KL_SQRT) {
-        for (int64_t i = 0; i < n && single; i++) x32[i] = (float)sqrt(x32[i] * factor);
-        for (int64_t i = 0; i < n && !single; i++) x64[i] = sqrt(x64[i] * factor);
-        return;
-    }
-    if (!single) kl_finish_logs(f, x64, n);
-    for (int64_t i = 0; i < n && single; i += KL_FINISHED) {
-        const int64_t here = n - i < KL_FINISHED ? n - i : KL_FINISHED;
-        double wide[KL_FINISHED];
-        for (int64_t j = 0; j < here; j++) wide[j] = x32[i + j];
-        kl_finish_logs(f, wide, here);
-        for (int64_t j = 0; j < here; j++) x32[i + j] = (float)wide[j];
+    if (f->finish == KL_LOG) kl_finish_logs(f, x, n);
+    else if (f->finish == KL_SQRT)
+        for (int64_t i = 0; i < n; i++) x[i] = sqrt(x[i] * factor);
+    else
+        for (int64_t i = 0; i < n; i++) x[i] *= factor;
+}
+
+static void kl_finish_f32(const kl_divergence *f, float *x, int64_t n) /* in double */
+{
+    double wide[KL_SUM_BLOCK];
+    for (int64_t i = 0; i < n; i += KL_SUM_BLOCK) {
+        const int64_t here = n - i < KL_SUM_BLOCK ? n - i : KL_SUM_BLOCK;
+        for (int64_t j = 0; j < here; j++) wide[j] = x[i + j];
+        kl_finish_f64(f, wide, here);
+        for (int64_t j = 0; j < here; j++) x[i + j] = (float)wide[j];
     }
 }
