@@ -98,20 +98,15 @@ KL_INLINE int kl_read_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, i
     return 1;
 }
 
-/* Groups that are not tried after one of which all was left: it costs a fourth of the other way. */
-#define KL_UNTRIED 7
-
-/* KL of rows of logits: groups of plain rows, and what they leave in the general way. */
+/* KL of rows of logits: in groups, and what they leave, with an error or nearly equal, in the general way. */
 static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
                               const double *tolerances, double *out, double *scratch, kl_stats *stats)
 {
     const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
-    int near = 0, untried = 0;
+    int expected = 0;
     for (int64_t first = begin; first < end; first += group) {
         const int64_t n = end - first < group ? end - first : group;
-        if (untried) memset(out + first, 0, (size_t)n * sizeof *out);
-        else near = kl_plain_group(P, Q, first, n, tolerances, near, out + first, scratch);
-        int64_t left = 0;
+        expected = kl_logit_group_values(P, Q, first, n, tolerances, expected, out + first, scratch);
         for (int64_t i = first, run; i < first + n; i += run ? run : 1) {
             kl_row_pair pairs[KL_IN_FLIGHT];
             int32_t zeros = 0; /* not asked for */
@@ -119,10 +114,8 @@ static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl
             if (!kl_read_pairs(P, Q, i, run, tolerances, pairs, &zeros, scratch, stats)) return;
             for (int64_t r = 0; r < run; r++)
                 out[i + r] = kl_direct_logits(pairs[r].p, pairs[r].np, pairs[r].q, pairs[r].nq, K);
-            left += run;
         }
         for (int64_t i = first; i < first + n; i++) out[i] *= f->factor;
-        untried = untried ? untried - 1 : left == n ? KL_UNTRIED : 0;
     }
 }
 
