@@ -43,7 +43,7 @@ typedef struct { kl_lanes a, b, linear; vf64 least; vi64 beyond; } kl_pass_lanes
 typedef struct { double a, b, linear, least; int beyond; } kl_pass_sums;
 
 /* A group of bins, relative to the origins and reduced: what its exponentials are made from. */
-typedef struct { kl_exp_reduced a[KL_NV], b[KL_NV]; kl_lanes x, y; } kl_pass_open;
+typedef struct { kl_exp_reduced a[KL_NV], b[KL_NV]; kl_lanes x, y, difference; } kl_pass_open;
 
 KL_INLINE kl_pass_open kl_pass_reduce(const kl_logit_rows *rows, int64_t k, int single, int masks)
 {
@@ -55,6 +55,7 @@ KL_INLINE kl_pass_open kl_pass_reduce(const kl_logit_rows *rows, int64_t k, int 
         r.b[j] = kl_weight_reduce(y);
         r.x.v[j] = x;
         r.y.v[j] = y;
+        r.difference.v[j] = y - x;
     }
     return r;
 }
@@ -73,7 +74,7 @@ KL_INLINE void kl_pass_bins(kl_pass_lanes *s, const kl_logit_rows *rows, int64_t
         if (k + KL_LANES < end) next = kl_pass_reduce(rows, k + KL_LANES, single, masks);
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
             const int64_t at = k + j * KL_W64;
-            const vf64 x = r.x.v[j], y = r.y.v[j], difference = y - x;
+            const vf64 x = r.x.v[j], y = r.y.v[j], difference = r.difference.v[j];
             s->beyond |= (r.a[j].shifted ^ magic) | (r.b[j].shifted ^ magic);
             vf64 p = kl_weight_of(r.a[j]), q = kl_weight_of(r.b[j]), linear = s->linear.v[j];
             if (masks) {

@@ -108,8 +108,8 @@ KL_INLINE kl_logit_sums kl_logit_sum(const kl_logit_rows *rows, const double *u,
 #define KL_NEAR_LOGITS 0x1p-45
 
 /* Near rows, one form for each way in which they come: the weights kept (float32 or not, with masks or not) or not. */
-static double kl_near_terms(const kl_logit_rows *rows, const double *u, const double *w, const kl_logit_pair *c, int64_t K,
-                            int masks)
+KL_INLINE double kl_near_terms(const kl_logit_rows *rows, const double *u, const double *w, const kl_logit_pair *c,
+                               int64_t K, int masks)
 {
     if (!u && rows->single) return kl_logit_sum(rows, NULL, NULL, c, K, 1, 0, 1).terms;
     if (!u) return kl_logit_sum(rows, NULL, NULL, c, K, 1, 0, 0).terms;
@@ -125,13 +125,12 @@ static kl_logit_sums kl_nearest_terms(const kl_logit_rows *rows, const kl_logit_
     return kl_logit_sum(rows, NULL, NULL, c, K, 1, 1, 0);
 }
 
-/* The sum of nonnegative terms of a pair of rows, a_sum and b_sum its sums; 0 where that is too small or no number. */
-static double kl_near_logits(const kl_logit_rows *rows, const double *u, const double *w, double a_sum, double b_sum,
-                             double shift_high, double shift_low, int64_t K, int masks)
+/* The sum of nonnegative terms of a pair of rows, a sum of weights being 1/scale; 0 where that is too small or no number. */
+KL_INLINE double kl_near_logits(const kl_logit_rows *rows, const double *u, const double *w, double shift_high,
+                                double shift_low, double scale, double ratio, int64_t K, int masks)
 {
-    const double scale = 1 / a_sum;
     const kl_logit_pair c = {.shift_high = kl_set_f64(shift_high), .shift_low = kl_set_f64(shift_low),
-                             .ratio = kl_set_f64(1 / b_sum / scale)};
+                             .ratio = kl_set_f64(ratio)};
     double kl = kl_near_terms(rows, u, w, &c, K, masks) * scale;
     if (!(kl >= KL_NEAR_LOGITS)) {
         const kl_logit_sums s = kl_nearest_terms(rows, &c, K);
@@ -153,6 +152,7 @@ static double kl_direct_logits(const double *a, kl_norm a_norm, const double *b,
     const kl_pass_found found = kl_pass_finish(kl_set_f64(s.a), kl_set_f64(s.b), kl_set_f64(s.linear),
                                                kl_set_f64(rows.a_origin), kl_set_f64(rows.b_origin));
     double kl = found.far[0];
-    if (kl == 0) kl = kl_near_logits(&rows, NULL, NULL, s.a, s.b, found.shift_high[0], found.shift_low[0], K, 1);
+    if (kl == 0)
+        kl = kl_near_logits(&rows, NULL, NULL, found.shift_high[0], found.shift_low[0], 1 / s.a, 1 / s.b / (1 / s.a), K, 1);
     return kl > 0 ? kl : kl_careful(&KL_ITSELF, KL_LOGITS, a, b, K);
 }
