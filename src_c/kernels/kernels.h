@@ -5,6 +5,7 @@
 #include "log_ratio.h"
 #include "direct_kl.h"
 #include "softmax.h"
+#include "logit_pass.h"
 #include "logits.h"
 #include "cells.h"
 #include "features.h"

@@ -1,4 +1,4 @@
-/* Distributions given by log-weights: KL as a sum of nonnegative terms, or of far rows by their log-sums.
+/* Distributions given by log-weights: KL as a sum of nonnegative terms, or of far rows by their log-sums (logit_pass.h).
  *
  * With L = log(pbar/qbar) and gamma(x) = e^x - 1 - x >= 0,
  *     KL = sum pbar * gamma(-L),        and   pbar * e^-L = qbar,
@@ -12,19 +12,6 @@ typedef struct {
     kl_softmax_base a_base, b_base;
     vf64 shift_high, shift_low, a_scale, b_scale, ratio; /* ratio: of the scales, b's to a's */
 } kl_logit_pair;
-
-/* log(p/q) = e ln2 + 2 atanh(v), with the rounding errors of its sum. */
-KL_INLINE vf64x2 kl_log_exact(kl_log_reduced r)
-{
-    vf64 e = kl_times_exponent(r.shift, 1), w = r.v * r.v;
-    vf64 small = KL_FMA_F64(r.v, w * kl_atanh_series(w), r.v + r.v);
-    vf64 high = e * KL_LN2_HIGH32, sum = high + small, z = sum - high; /* e has at most 12 bits: no rounding */
-    vf64 low = ((high - (sum - z)) + (small - z)) + e * KL_LN2_REST, log = sum + low;
-    return (vf64x2){log, (sum - log) + low};
-}
-
-/* log(b/a) of two sums */
-KL_INLINE vf64x2 kl_log_of_sums(vf64 a, vf64 b) { return kl_log_exact(kl_log_reduce(b, a, b - a)); }
 
 KL_INLINE kl_logit_pair kl_logit_pair_of(kl_norm a, kl_norm b)
 {
@@ -48,129 +35,124 @@ KL_INLINE vf64 kl_logit_ratio(const kl_logit_pair *c, vf64 a, vf64 b)
     return (d.high - c->shift_high) + (d.low - c->shift_low);
 }
 
-/* Logits as they lie: float64, or where `single` float32. */
-KL_INLINE vf64 kl_logits_at(const void *x, int64_t k, int single)
-{
-    return single ? KL_WIDENED_F32((const float *)x + k) : kl_load_f64((const double *)x + k);
-}
-
-KL_INLINE kl_lanes kl_logit_ratios(const kl_logit_pair *c, const void *a, const void *b, int64_t k, int single)
+KL_INLINE kl_lanes kl_logit_ratios(const kl_logit_pair *c, const kl_logit_rows *rows, int64_t k, int single, int masks)
 {
     kl_lanes r;
     KL_UNROLL for (int j = 0; j < KL_NV; j++) {
         const int64_t at = k + j * KL_W64;
-        r.v[j] = kl_logit_ratio(c, kl_logits_at(a, at, single), kl_logits_at(b, at, single));
+        vf64 x = kl_logits_at(rows->a, at, single), L = kl_logit_ratio(c, x, kl_logits_at(rows->b, at, single));
+        /* Where p is 0, anything beyond 1: the term is then q. */
+        r.v[j] = masks ? KL_IF_LESS_F64(x - rows->a_origin, kl_set_f64(KL_GONE), kl_set_f64(2), L) : L;
     }
     return r;
 }
 
-/* A pair of rows, and where they are plain their weights (else NULL). */
-typedef struct { const void *a, *b; const double *a_weights, *b_weights; } kl_logit_rows;
-
-/* `linear`: sum of weight times a - b. */
-typedef struct { kl_lanes terms, excess, linear; vi64 unsupported; } kl_logit_lanes;
-typedef struct { double terms, excess, linear; int unsupported; } kl_logit_sums;
-
-/* The last, incomplete group of a row as doubles, padded with `fill`. */
-KL_INLINE const double *kl_logit_tail(const void *x, int64_t done, int64_t K, int single, double fill, double *buffer)
+KL_INLINE vf64 kl_fresh_weight(const void *x, int64_t k, int single, double origin)
 {
-    const float *narrow = x;
-    const double *wide = x;
-    for (int j = 0; j < KL_LANES; j++)
-        buffer[j] = done + j >= K ? fill : single ? (double)narrow[done + j] : wide[done + j];
-    return buffer;
+    vf64 a = kl_logits_at(x, k, single) - origin;
+    return KL_IF_LESS_F64(a, kl_set_f64(KL_GONE), (vf64){0}, kl_weight_of(kl_weight_reduce(a)));
 }
 
-/* Adds the terms of n bins, a multiple of KL_LANES, relative to the weights of a, and D. Of plain rows (`u` and `w`,
- * their weights) less remains to be done; the bits of the terms are the same. A group's ratios, all additions, are
- * formed beside the polynomials of the group before, nearly all multiplications. */
-KL_INLINE void kl_logit_terms(kl_logit_lanes *s, const void *a, const void *b, const double *u, const double *w,
-                             int64_t n, const kl_logit_pair *c, int plain, int single)
+typedef struct { kl_lanes terms, excess; } kl_logit_lanes;
+
+/* Adds the terms of bins [begin, end), a multiple of KL_LANES, relative to the weights of a; for `excess` D, too. u and w
+ * are the weights, or NULL. A group's ratios, all additions, are formed beside the polynomials of the group before,
+ * nearly all multiplications. */
+KL_INLINE void kl_logit_bins_of(kl_logit_lanes *s, const kl_logit_rows *rows, const double *u, const double *w,
+                                int64_t begin, int64_t end, const int64_t *live, const kl_logit_pair *c, int masks,
+                                int excess, int single)
 {
-    const vf64 masked_below = kl_set_f64(-0x1.fffffffffffffp1023), ratio = c->ratio;
-    kl_lanes next = kl_logit_ratios(c, a, b, 0, single);
-    for (int64_t k = 0; k < n; k += KL_LANES) {
+    const vf64 ratio = c->ratio;
+    if (begin >= end) return;
+    kl_lanes next = kl_logit_ratios(c, rows, begin, single, masks);
+    for (int64_t k = begin; k < end; k += KL_LANES) {
         const kl_lanes ratios = next;
-        if (k + KL_LANES < n) next = kl_logit_ratios(c, a, b, k + KL_LANES, single);
+        if (k + KL_LANES < end) next = kl_logit_ratios(c, rows, k + KL_LANES, single, masks);
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
             const int64_t at = k + j * KL_W64;
-            vf64 L = ratios.v[j], x = kl_logits_at(a, at, single), y = kl_logits_at(b, at, single);
-            vf64 p = plain ? kl_load_f64(u + at) : kl_softmax_weight(x, c->a_base);
-            vf64 q = plain ? kl_load_f64(w + at) : kl_softmax_weight(y, c->b_base);
+            vf64 L = ratios.v[j], one = kl_set_f64(1);
+            vf64 p = u ? kl_load_f64(u + at) : kl_fresh_weight(rows->a, at, single, rows->a_origin);
+            vf64 q = u ? kl_load_f64(w + at) : kl_fresh_weight(rows->b, at, single, rows->b_origin);
             vf64 close = p * kl_gamma_near(-L), far = KL_FMA_F64(q, ratio, p * (L - 1.0));
-            vf64 term = KL_IF_LESS_F64(kl_set_f64(1), kl_abs(L), far, close);
-            if (!plain) {
-                vi64 no_p = x < masked_below, no_q = y < masked_below;
-                vf64 apart = KL_FMA_F64(q, ratio, -p), alone = q * ratio;
-                apart = KL_IF_LESS_F64(kl_set_f64(1), kl_abs(L), apart, KL_FMA_F64(-p, L, close));
-                term = kl_select(no_p, alone, term);
-                s->unsupported |= no_q & ~no_p;
-                s->excess.v[j] += kl_select(no_p, alone, apart);
-                s->linear.v[j] = KL_FMA_F64(p, kl_select(no_p | no_q, (vf64){0}, x - y), s->linear.v[j]);
-            }
-            s->terms.v[j] += term;
+            vf64 term = KL_IF_LESS_F64(one, kl_abs(L), far, close);
+            s->terms.v[j] += live ? kl_live(term, live + j * KL_W64) : term;
+            if (!excess) continue;
+            vf64 apart = KL_IF_LESS_F64(one, kl_abs(L), KL_FMA_F64(q, ratio, -p), KL_FMA_F64(-p, L, close));
+            s->excess.v[j] += live ? kl_live(apart, live + j * KL_W64) : apart;
         }
     }
 }
 
-KL_INLINE kl_logit_sums kl_logit_sum(const kl_logit_rows *rows, const kl_logit_pair *c, int64_t K, int plain,
-                                     int single)
+typedef struct { double terms, excess; } kl_logit_sums;
+
+KL_INLINE kl_logit_sums kl_logit_sum(const kl_logit_rows *rows, const double *u, const double *w, const kl_logit_pair *c,
+                                     int64_t K, int masks, int excess, int single)
 {
-    const double fill = plain ? 0 : -INFINITY;
-    const int64_t whole = K - K % KL_LANES, size = single ? sizeof(float) : sizeof(double);
-    kl_sum total = kl_sum_zero(), linear = kl_sum_zero();
-    kl_logit_lanes s = {.excess = kl_lanes_zero(), .unsupported = {0}};
-    double tails[4][KL_LANES];
+    const int64_t whole = K - K % KL_LANES;
+    kl_sum total = kl_sum_zero();
+    kl_logit_lanes s = {.excess = kl_lanes_zero()};
     for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
-        const int64_t n = whole - begin < KL_SUM_BLOCK ? whole - begin : KL_SUM_BLOCK;
-        const char *a = (const char *)rows->a + begin * size, *b = (const char *)rows->b + begin * size;
-        s.terms = s.linear = kl_lanes_zero();
-        const double *p = plain ? rows->a_weights + begin : NULL, *q = plain ? rows->b_weights + begin : NULL;
-        if (n) kl_logit_terms(&s, a, b, p, q, n, c, plain, single);
-        if (n < KL_SUM_BLOCK && whole < K) {
-            if (plain) p = kl_tail(rows->a_weights, whole, K, 0, tails[2]);
-            if (plain) q = kl_tail(rows->b_weights, whole, K, 0, tails[3]);
-            kl_logit_terms(&s, kl_logit_tail(rows->a, whole, K, single, fill, tails[0]),
-                           kl_logit_tail(rows->b, whole, K, single, fill, tails[1]), p, q, KL_LANES, c, plain, 0);
-        }
+        const int64_t end = whole - begin < KL_SUM_BLOCK ? whole : begin + KL_SUM_BLOCK;
+        s.terms = kl_lanes_zero();
+        kl_logit_bins_of(&s, rows, u, w, begin, end, NULL, c, masks, excess, single);
+        if (end == whole && end - begin < KL_SUM_BLOCK && whole < K)
+            kl_logit_bins_of(&s, rows, u, w, K - KL_LANES, K, KL_LIVE + K % KL_LANES, c, masks, excess, single);
         if (K <= KL_SUM_BLOCK) break; /* one block: nothing to compensate */
         kl_sum_add(&total, &s.terms);
-        if (!plain) kl_sum_add(&linear, &s.linear);
     }
-    if (K <= KL_SUM_BLOCK) total.high = s.terms, linear.high = s.linear;
-    return (kl_logit_sums){kl_sum_total(&total), plain ? 0 : kl_lanes_total(&s.excess), kl_sum_total(&linear),
-                           !plain && KL_BITS_F64(s.unsupported)};
-}
-
-/* What kl_far_logits accepts: (|lambda| + 1)/KL. */
-#define KL_FAR_LOGITS 2.5
-
-/* KL of rows far from each other, sum pbar (a - b) + lambda, lambda = log(Sb/Sa), S the sums: 0 where roundings might
- * count. They are of the size of (sum pbar |L| + |lambda| + 1) u, and sum pbar |L| <= KL + min(2, sqrt(2 KL)), for
- * where L < 0 it is at most the total variation. */
-KL_INLINE vf64 kl_far_logits(vf64 linear, vf64 sum, vf64x2 lambda)
-{
-    vf64 kl = linear / sum + lambda.high + lambda.low;
-    return KL_IF_LESS_F64(kl_abs(lambda.high) + 1.0, kl * KL_FAR_LOGITS, kl, (vf64){0});
+    return (kl_logit_sums){K <= KL_SUM_BLOCK ? kl_lanes_total(&s.terms) : kl_sum_total(&total),
+                           excess ? kl_lanes_total(&s.excess) : 0};
 }
 
 /* Above this, D^2/2 (D is of the size of a rounding, 1e-15) is below the rounding of the sum. */
 #define KL_NEAR_LOGITS 0x1p-45
 
+/* Near rows, one form for each way in which they come: the weights kept (float32 or not, with masks or not) or not. */
+KL_INLINE double kl_near_terms(const kl_logit_rows *rows, const double *u, const double *w, const kl_logit_pair *c,
+                               int64_t K, int masks)
+{
+    if (!u && rows->single) return kl_logit_sum(rows, NULL, NULL, c, K, 1, 0, 1).terms;
+    if (!u) return kl_logit_sum(rows, NULL, NULL, c, K, 1, 0, 0).terms;
+    if (masks && rows->single) return kl_logit_sum(rows, u, w, c, K, 1, 0, 1).terms;
+    if (masks) return kl_logit_sum(rows, u, w, c, K, 1, 0, 0).terms;
+    if (rows->single) return kl_logit_sum(rows, u, w, c, K, 0, 0, 1).terms;
+    return kl_logit_sum(rows, u, w, c, K, 0, 0, 0).terms;
+}
+
+static kl_logit_sums kl_nearest_terms(const kl_logit_rows *rows, const kl_logit_pair *c, int64_t K)
+{
+    if (rows->single) return kl_logit_sum(rows, NULL, NULL, c, K, 1, 1, 1);
+    return kl_logit_sum(rows, NULL, NULL, c, K, 1, 1, 0);
+}
+
+/* The sum of nonnegative terms of a pair of rows, a sum of weights being 1/scale; 0 where that is too small or no number. */
+KL_INLINE double kl_near_logits(const kl_logit_rows *rows, const double *u, const double *w, double shift_high,
+                                double shift_low, double scale, double ratio, int64_t K, int masks)
+{
+    const kl_logit_pair c = {.shift_high = kl_set_f64(shift_high), .shift_low = kl_set_f64(shift_low),
+                             .ratio = kl_set_f64(ratio)};
+    double kl = kl_near_terms(rows, u, w, &c, K, masks) * scale;
+    if (!(kl >= KL_NEAR_LOGITS)) {
+        const kl_logit_sums s = kl_nearest_terms(rows, &c, K);
+        const double d = s.excess * scale;
+        kl = s.terms * scale - d * d * (0.5 - d * 0x1.5555555555555p-2);
+    }
+    return kl >= 0x1p-100 && kl < INFINITY ? kl : 0;
+}
+
 static double kl_direct_logits(const double *a, kl_norm a_norm, const double *b, kl_norm b_norm, int64_t K)
 {
-    const kl_logit_pair c = kl_logit_pair_of(a_norm, b_norm);
-    const kl_logit_rows rows = {a, b, NULL, NULL};
-    const kl_logit_sums s = kl_logit_sum(&rows, &c, K, 0, 0);
-    if (s.unsupported) return INFINITY;
-    if (fabs(a_norm.a) <= KL_PLAIN_LOGITS && fabs(b_norm.a) <= KL_PLAIN_LOGITS) {
-        const vf64 sum = kl_set_f64(a_norm.b);
-        const vf64x2 lambda = kl_log_of_sums(sum, kl_set_f64(b_norm.b));
-        const double far = kl_far_logits(kl_set_f64(s.linear), sum, lambda)[0];
-        if (far > 0 && far < INFINITY) return far;
-    }
-    double kl = s.terms * c.a_scale[0], d = s.excess * c.a_scale[0];
-    if (!(kl >= KL_NEAR_LOGITS)) kl -= d * d * (0.5 - d * 0x1.5555555555555p-2);
-    /* Infinite or not a number: logits near the ends of the range of double. */
-    return kl >= 0x1p-100 && kl < INFINITY ? kl : kl_careful(&KL_ITSELF, KL_LOGITS, a, b, K);
+    double room[2][KL_LANES];
+    kl_logit_rows rows = {.a = a, .b = b};
+    if (K < KL_LANES) rows = kl_short_rows(rows, K, room);
+    rows.a_origin = kl_weight_origin(a_norm.a);
+    rows.b_origin = kl_weight_origin(b_norm.a);
+    const kl_pass_sums s = kl_pass_masks(&rows, K, NULL, NULL);
+    if (kl_logits_apart(&rows, s.least)) return INFINITY;
+    const kl_pass_found found = kl_pass_finish(kl_set_f64(s.a), kl_set_f64(s.b), kl_set_f64(s.linear),
+                                               kl_set_f64(rows.a_origin), kl_set_f64(rows.b_origin));
+    double kl = found.far[0];
+    if (kl == 0)
+        kl = kl_near_logits(&rows, NULL, NULL, found.shift_high[0], found.shift_low[0], 1 / s.a, 1 / s.b / (1 / s.a), K, 1);
+    return kl > 0 ? kl : kl_careful(&KL_ITSELF, KL_LOGITS, a, b, K);
 }

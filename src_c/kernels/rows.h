@@ -10,12 +10,6 @@ static kl_row_status kl_scan_row(int32_t domain, const double *row, int64_t K, d
     return KL_ROW_OK;
 }
 
-/* Rows are summed a group ahead of their comparison, so that the processor finds independent work while
- * the last steps of one row, all latency, finish. The group stays in the first-level cache. (The processor fetches
- * rows ahead by itself: asking for those of the next group gained nothing.) */
-#define KL_IN_FLIGHT KL_TOGETHER
-KL_INLINE int64_t kl_rows_in_flight(int64_t K) { return K <= 256 ? KL_IN_FLIGHT : 1; }
-
 static void kl_refuse(kl_stats *stats, kl_row_status status, int64_t row, double value)
 {
     if (stats->status != KL_ROW_OK && stats->status_row <= row) return;
@@ -98,31 +92,25 @@ KL_INLINE int kl_read_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, i
     return 1;
 }
 
-/* Groups that are not tried after one of which all was left: it costs a fourth of the other way. */
-#define KL_UNTRIED 7
-
-/* KL of rows of logits: groups of plain rows, and what they leave in the general way. */
+/* KL of rows of logits: in groups, and what they leave, with an error or nearly equal, in the general way. */
 static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
                               const double *tolerances, double *out, double *scratch, kl_stats *stats)
 {
-    const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
-    int near = 0, untried = 0;
-    for (int64_t first = begin; first < end; first += group) {
-        const int64_t n = end - first < group ? end - first : group;
-        if (untried) memset(out + first, 0, (size_t)n * sizeof *out);
-        else near = kl_plain_group(P, Q, first, n, tolerances, near, out + first, scratch);
-        int64_t left = 0;
+    const int64_t K = P->n_cols;
+    int expected = 0;
+    for (int64_t first = begin, n; first < end; first += n) {
+        const int64_t group = kl_logit_group_size(P, Q, expected);
+        n = end - first < group ? end - first : group;
+        expected = kl_logit_group_values(P, Q, first, n, tolerances, expected, out + first, scratch);
         for (int64_t i = first, run; i < first + n; i += run ? run : 1) {
             kl_row_pair pairs[KL_IN_FLIGHT];
             int32_t zeros = 0; /* not asked for */
-            for (run = 0; i + run < first + n && out[i + run] == 0; run++) {}
+            for (run = 0; run < KL_IN_FLIGHT && i + run < first + n && out[i + run] == 0; run++) {}
             if (!kl_read_pairs(P, Q, i, run, tolerances, pairs, &zeros, scratch, stats)) return;
             for (int64_t r = 0; r < run; r++)
                 out[i + r] = kl_direct_logits(pairs[r].p, pairs[r].np, pairs[r].q, pairs[r].nq, K);
-            left += run;
         }
         for (int64_t i = first; i < first + n; i++) out[i] *= f->factor;
-        untried = untried ? untried - 1 : left == n ? KL_UNTRIED : 0;
     }
 }
 
