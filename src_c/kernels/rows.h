@@ -98,18 +98,21 @@ KL_INLINE int kl_read_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, i
     return 1;
 }
 
-/* Groups that are not tried after one of which all was left: it costs a fourth of the other way. */
-#define KL_UNTRIED 7
+/* Most groups that are not tried after one of which all was left, which cost up to half of the other way. */
+#define KL_MOST_UNTRIED 63
 
-/* KL of rows of logits: groups of plain rows, and what they leave in the general way. */
-static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
-                              const double *tolerances, double *out, double *scratch, kl_stats *stats)
+/* KL by the pass of weight_rows.h or logit_rows.h, and what that leaves in the general way. `near`: whether rows were, the
+ * last time. */
+static void kl_rowwise_kl(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
+                          const double *tolerances, double *out, double *scratch, kl_stats *stats)
 {
     const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
-    int near = 0, untried = 0;
+    const int weights = P->domain == KL_PROBS;
+    int near = 0, untried = 0, pause = 0;
     for (int64_t first = begin; first < end; first += group) {
         const int64_t n = end - first < group ? end - first : group;
         if (untried) memset(out + first, 0, (size_t)n * sizeof *out);
+        else if (weights) near = kl_given_pairs(P, Q, first, n, tolerances, out, scratch);
         else near = kl_plain_group(P, Q, first, n, tolerances, near, out + first, scratch);
         int64_t left = 0;
         for (int64_t i = first, run; i < first + n; i += run ? run : 1) {
@@ -117,12 +120,14 @@ static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl
             int32_t zeros = 0; /* not asked for */
             for (run = 0; i + run < first + n && out[i + run] == 0; run++) {}
             if (!kl_read_pairs(P, Q, i, run, tolerances, pairs, &zeros, scratch, stats)) return;
-            for (int64_t r = 0; r < run; r++)
+            if (weights && run) kl_direct_probs(pairs, run, K, near ? 0 : INFINITY, out + i);
+            for (int64_t r = 0; r < run && !weights; r++)
                 out[i + r] = kl_direct_logits(pairs[r].p, pairs[r].np, pairs[r].q, pairs[r].nq, K);
             left += run;
         }
         for (int64_t i = first; i < first + n; i++) out[i] *= f->factor;
-        untried = untried ? untried - 1 : left == n ? KL_UNTRIED : 0;
+        if (!untried) pause = left < n ? 0 : pause < KL_MOST_UNTRIED ? 2 * pause + 1 : pause;
+        untried = untried ? untried - 1 : pause;
     }
 }
 
@@ -134,22 +139,15 @@ static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *
     const double tolerances[2] = {tolerance_p, tolerance_q};
     kl_row_pair pairs[KL_IN_FLIGHT];
     stats->isa_ran |= KL_ISA_BIT;
-    if (f->kind == KL_KL && f->finish == KL_LINEAR && P->domain == KL_LOGITS && !f->adds_entropy) {
-        kl_rowwise_logits(f, P, Q, begin, end, tolerances, out, scratch, stats);
+    if (f->kind == KL_KL && f->finish == KL_LINEAR && (probs || P->domain == KL_LOGITS) && !f->adds_entropy) {
+        kl_rowwise_kl(f, P, Q, begin, end, tolerances, out, scratch, stats);
         return;
     }
     for (int64_t first = begin; first < end; first += group) {
         const int64_t n = end - first < group ? end - first : group;
         int32_t zeros = 0; /* not asked for */
         if (!kl_read_pairs(P, Q, first, n, tolerances, pairs, &zeros, scratch, stats)) return;
-        if (f->kind == KL_KL && f->finish == KL_LINEAR && probs) {
-            kl_direct_probs(pairs, n, K, out + first);
-            for (int64_t r = 0; r < n; r++) out[first + r] *= f->factor;
-        } else
-            for (int64_t r = 0; r < n; r++) {
-                const kl_row_pair *x = pairs + r;
-                out[first + r] = kl_value(f, P->domain, x->p, x->np, x->q, x->nq, K);
-            }
+        kl_values(f, P->domain, pairs, n, K, out + first);
         if (!f->adds_entropy) continue;
         for (int64_t r = 0; r < n; r++) {
             const kl_row_pair *x = pairs + r;
