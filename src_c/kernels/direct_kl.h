@@ -203,9 +203,9 @@ static void kl_direct_sums_of(const kl_row_pair *pairs, uint32_t which, const do
 
 /* Sums that agree to a power of two: with that as c
  *     KL = [sum g(c p_k, q_k) - g(c Sp, Sq)] / (c Sp),
- * where an error of a sum counts times |c Sp - Sq|, and has no weight while that is below KL/2 (a rounding of c Sp of 4 u
- * then adds 2 u), nor has its square above 2^-45. Both make the `bound` of KL times c Sp. */
-KL_INLINE vf64 kl_agreement_bound(vf64 p, vf64 q) { return 2.0 * kl_abs(p - q) + 0x1p-45 * p; }
+ * where a relative error of a sum counts times |c Sp - Sq|/Sq. While that is below KL, 3 u of the sums add no more than 3 u
+ * of the value; and their square is nothing above 2^-45. Both make a bound, here times c Sp = p. */
+KL_INLINE vf64 kl_agreement_bound(vf64 p, vf64 q) { return kl_abs(p - q) + 0x1p-45 * p; }
 
 /* c p in q's neighbourhood, as kl_log_reduce has it, with c a power of two. */
 KL_INLINE vf64 kl_beside(vf64 p, vf64 q) { return kl_scaled(p, -kl_log_shift(p, q)); }

@@ -98,21 +98,18 @@ KL_INLINE int kl_read_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, i
     return 1;
 }
 
-/* Most groups that are not tried after one of which all was left, which cost up to half of the other way. */
-#define KL_MOST_UNTRIED 63
+/* Groups that are not tried after one of which all was left: it costs a fourth of the other way. */
+#define KL_UNTRIED 7
 
-/* KL by the pass of weight_rows.h or logit_rows.h, and what that leaves in the general way. `near`: whether rows were, the
- * last time. */
-static void kl_rowwise_kl(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
-                          const double *tolerances, double *out, double *scratch, kl_stats *stats)
+/* KL of rows of logits: groups of plain rows, and what they leave in the general way. */
+static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
+                              const double *tolerances, double *out, double *scratch, kl_stats *stats)
 {
     const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
-    const int weights = P->domain == KL_PROBS;
-    int near = 0, untried = 0, pause = 0;
+    int near = 0, untried = 0;
     for (int64_t first = begin; first < end; first += group) {
         const int64_t n = end - first < group ? end - first : group;
         if (untried) memset(out + first, 0, (size_t)n * sizeof *out);
-        else if (weights) near = kl_given_pairs(P, Q, first, n, tolerances, out, scratch);
         else near = kl_plain_group(P, Q, first, n, tolerances, near, out + first, scratch);
         int64_t left = 0;
         for (int64_t i = first, run; i < first + n; i += run ? run : 1) {
@@ -120,14 +117,42 @@ static void kl_rowwise_kl(const kl_divergence *f, const kl_rows *P, const kl_row
             int32_t zeros = 0; /* not asked for */
             for (run = 0; i + run < first + n && out[i + run] == 0; run++) {}
             if (!kl_read_pairs(P, Q, i, run, tolerances, pairs, &zeros, scratch, stats)) return;
-            if (weights && run) kl_direct_probs(pairs, run, K, near ? 0 : INFINITY, out + i);
-            for (int64_t r = 0; r < run && !weights; r++)
+            for (int64_t r = 0; r < run; r++)
                 out[i + r] = kl_direct_logits(pairs[r].p, pairs[r].np, pairs[r].q, pairs[r].nq, K);
             left += run;
         }
         for (int64_t i = first; i < first + n; i++) out[i] *= f->factor;
-        if (!untried) pause = left < n ? 0 : pause < KL_MOST_UNTRIED ? 2 * pause + 1 : pause;
+        untried = untried ? untried - 1 : left == n ? KL_UNTRIED : 0;
+    }
+}
+
+/* Most groups of weights that are not tried after one of which all was left, which costs up to half of the other way. */
+#define KL_MOST_UNTRIED 63
+
+/* KL of rows of weights: what one pass leaves in the general way. */
+static void kl_rowwise_weights(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
+                               const double *tolerances, double *out, double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
+    int near = 0, untried = 0, pause = 0;
+    for (int64_t first = begin; first < end; first += group) {
+        const int64_t n = end - first < group ? end - first : group;
+        const uint32_t all = (1u << n) - 1;
+        uint32_t left = all;
+        if (!untried) {
+            left = kl_given_pairs(P, Q, first, n, tolerances, f->factor, out, scratch, &near);
+            pause = left < all ? 0 : pause < KL_MOST_UNTRIED ? 2 * pause + 1 : pause;
+        }
         untried = untried ? untried - 1 : pause;
+        for (int64_t i = first, run = 1; left && i < first + n; i += run) {
+            kl_row_pair pairs[KL_IN_FLIGHT];
+            int32_t zeros = 0; /* not asked for */
+            for (run = 0; left >> (i + run - first) & 1; run++) {}
+            if (!kl_read_pairs(P, Q, i, run, tolerances, pairs, &zeros, scratch, stats)) return;
+            if (run) kl_direct_probs(pairs, run, K, near ? 0 : INFINITY, out + i);
+            for (int64_t r = 0; r < run; r++) out[i + r] *= f->factor;
+            if (!run) run = 1;
+        }
     }
 }
 
@@ -140,7 +165,7 @@ static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *
     kl_row_pair pairs[KL_IN_FLIGHT];
     stats->isa_ran |= KL_ISA_BIT;
     if (f->kind == KL_KL && f->finish == KL_LINEAR && (probs || P->domain == KL_LOGITS) && !f->adds_entropy) {
-        kl_rowwise_kl(f, P, Q, begin, end, tolerances, out, scratch, stats);
+        (probs ? kl_rowwise_weights : kl_rowwise_logits)(f, P, Q, begin, end, tolerances, out, scratch, stats);
         return;
     }
     for (int64_t first = begin; first < end; first += group) {

@@ -48,9 +48,6 @@ KL_INLINE double kl_row_sum(const double *x, int64_t K, double *least)
     return kl_sum_total(&total);
 }
 
-/* Whether a row is not normalised. */
-KL_INLINE int kl_sum_refused(double sum, double tolerance) { return tolerance >= 0 && !(fabs(sum - 1) <= tolerance); }
-
 /* Checks a row of weights. A NaN or an infinity shows in the sum, a negative number in the least
  * entry (-0.0 counts as zero); only then is the row looked at again for the exact reason. */
 KL_INLINE kl_row_status kl_scan_probs(const double *x, int64_t K, double tolerance, kl_norm *norm,
@@ -69,7 +66,7 @@ KL_INLINE kl_row_status kl_scan_probs(const double *x, int64_t K, double toleran
         return worst;
     }
     if (sum == 0) return KL_ROW_EMPTY;
-    if (kl_sum_refused(sum, tolerance)) return KL_ROW_SUM;
+    if (tolerance >= 0 && !(fabs(sum - 1) <= tolerance)) return KL_ROW_SUM;
     if (least == 0) *zeros = 1;
     return KL_ROW_OK;
 }

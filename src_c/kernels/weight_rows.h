@@ -20,40 +20,49 @@ KL_INLINE void kl_sum_given(const kl_rows *P, const kl_rows *Q, int64_t first, i
         const void *p = p_in_place ? kl_placed(P, first + r) : kl_read(P, first + r, scratch);
         const void *q = q_in_place ? kl_placed(Q, first + r) : kl_read(Q, first + r, scratch + K);
         const kl_direct_lanes s = kl_direct_row(p, q, 1, K, KL_AS_GIVEN, single, g->sums + r);
-        g->tame |= (uint32_t)(kl_lanes_least(&s.least) > KL_TINY) << r;
+        vi64 tiny = {0};
+        KL_UNROLL for (int j = 0; j < KL_NV; j++) tiny |= s.least.v[j] <= KL_TINY;
+        g->tame |= (uint32_t)(KL_BITS_F64(tiny) == 0) << r;
     }
 }
 
-/* KL of rows [first, first + n), n <= KL_LANES; 0 for those that are left. Returns whether some were for being near. */
-static int kl_given_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, int64_t n, const double *tolerances,
-                          double *out, double *scratch)
+/* KL from the sums of one row a lane; 0 where that is not it, or a sum is refused. Sums within a factor of two are usual
+ * if one is. */
+KL_INLINE vf64 kl_from_given(vf64 g, vf64 p, vf64 q, const double *tolerances)
+{
+    vf64 kl = KL_IF_ZERO_F64(kl_log_shift(p, q), kl_from_agreeing(g, p, q), (vf64){0});
+    kl = KL_IF_LESS_F64(kl_set_f64(0x1p-399), p, kl, (vf64){0});
+    kl = KL_IF_LESS_F64(p, kl_set_f64(0x1p399), kl, (vf64){0});
+    kl = KL_IF_LESS_F64(kl_set_f64(tolerances[0]), kl_abs(p - 1.0), (vf64){0}, kl);
+    return KL_IF_LESS_F64(kl_set_f64(tolerances[1]), kl_abs(q - 1.0), (vf64){0}, kl);
+}
+
+/* KL of rows [first, first + n), n <= KL_LANES, times `factor`. Returns those that are left, as bits; `near`: whether
+ * some are although they are tame. */
+static uint32_t kl_given_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, int64_t n, const double *tolerances,
+                               double factor, double *out, double *scratch, int *near)
 {
     const int64_t K = P->n_cols;
+    const double limits[2] = {tolerances[0] >= 0 ? tolerances[0] : INFINITY,
+                              tolerances[1] >= 0 ? tolerances[1] : INFINITY};
     kl_given_group g;
     kl_direct_group s;
-    double kl[KL_LANES];
-    uint32_t usual = 0;
-    int near = 0;
+    uint32_t left = 0;
     if (kl_is_single(P, Q)) kl_sum_given(P, Q, first, n, 1, scratch, &g);
     else kl_sum_given(P, Q, first, n, 0, scratch, &g);
     for (int64_t r = 0; r < KL_LANES; r++) {
-        s.p[r] = s.q[r] = 1, s.g[r] = 0;
-        if (!(g.tame >> r & 1)) continue;
-        const kl_direct_sums *sums = g.sums + r;
-        const double p = kl_row_total(&sums->p, K), q = kl_row_total(&sums->q, K);
-        if (!kl_is_usual((kl_norm){p, 0}) || !kl_is_usual((kl_norm){q, 0}) || kl_sum_refused(p, tolerances[0])
-            || kl_sum_refused(q, tolerances[1])) continue;
-        s.p[r] = p, s.q[r] = q, s.g[r] = kl_row_total(&sums->g, K);
-        usual |= 1u << r;
+        const kl_direct_sums *sums = g.sums + (r < n ? r : 0);
+        s.p[r] = kl_row_total(&sums->p, K);
+        s.q[r] = kl_row_total(&sums->q, K);
+        s.g[r] = kl_row_total(&sums->g, K);
     }
     KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64) {
-        vf64 p = kl_load_f64(s.p + j), q = kl_load_f64(s.q + j);
-        vf64 agreeing = kl_from_agreeing(kl_load_f64(s.g + j), p, q);
-        kl_store_f64(kl + j, KL_IF_ZERO_F64(kl_log_shift(p, q), agreeing, (vf64){0}));
+        vf64 kl = kl_from_given(kl_load_f64(s.g + j), kl_load_f64(s.p + j), kl_load_f64(s.q + j), limits);
+        left |= (uint32_t)KL_BITS_F64((vi64)(kl == 0)) << j;
+        kl_store_f64(s.d + j, kl * factor);
     }
-    for (int64_t r = 0; r < n; r++) {
-        out[first + r] = kl[r];
-        near |= usual >> r & 1 && kl[r] == 0;
-    }
-    return near;
+    memcpy(out + first, s.d, (size_t)n * sizeof *out);
+    left = (left | ~g.tame) & ((1u << n) - 1);
+    *near = (left & g.tame) != 0;
+    return left;
 }
