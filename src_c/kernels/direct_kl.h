@@ -17,20 +17,29 @@ static const kl_divergence KL_ITSELF = {.kind = KL_KL, .finish = KL_LINEAR, .num
 /* g(p, q) = v (close + p t) + far */
 typedef struct { vf64 v, p, close, far; } kl_open_term;
 
+KL_INLINE vf64 kl_far_part(vf64 p, vf64 q, vf64 scaled, vi64 shift)
+{
+    return kl_fma_exact(p, kl_times_exponent(shift, KL_LN2), q - scaled);
+}
+
 /* From the reduction of p/q, d = p - q. */
 KL_INLINE kl_open_term kl_opened(vf64 p, vf64 q, vf64 d, kl_log_reduced r)
 {
-    vf64 scaled = kl_scaled(q, r.shift), far = kl_fma_exact(p, kl_times_exponent(r.shift, KL_LN2), q - scaled);
-    return (kl_open_term){r.v, p, kl_close_difference(p, scaled, d, r.shift), far};
+    vf64 scaled = kl_scaled(q, r.shift);
+    return (kl_open_term){r.v, p, kl_close_difference(p, scaled, d, r.shift), kl_far_part(p, q, scaled, r.shift)};
 }
 
-KL_INLINE vf64 kl_closed(kl_open_term t)
+KL_INLINE vf64 kl_near_factor(kl_open_term t)
 {
     vf64 w = t.v * t.v;
-    return KL_FMA_F64(t.v, KL_FMA_F64(t.p * w, kl_atanh_series(w), t.close), t.far);
+    return KL_FMA_F64(t.p * w, kl_atanh_series(w), t.close);
 }
 
-KL_INLINE vf64 kl_term(vf64 p, vf64 q, vf64 d, kl_log_reduced r) { return kl_closed(kl_opened(p, q, d, r)); }
+KL_INLINE vf64 kl_term(vf64 p, vf64 q, vf64 d, kl_log_reduced r)
+{
+    const kl_open_term t = kl_opened(p, q, d, r);
+    return KL_FMA_F64(t.v, kl_near_factor(t), t.far);
+}
 
 /* g(q, p) from the same. */
 KL_INLINE vf64 kl_reverse_term(vf64 p, vf64 q, vf64 d, kl_log_reduced r)
@@ -38,31 +47,56 @@ KL_INLINE vf64 kl_reverse_term(vf64 p, vf64 q, vf64 d, kl_log_reduced r)
     return kl_term(q, p, -d, (kl_log_reduced){-r.shift, -r.v});
 }
 
-typedef struct { kl_lanes g, d; vi64 unsupported; } kl_direct_sums;
+/* How a loop over bins takes the rows: as they are, with their sums and least entry on the way; tame rows times c; or
+ * that with all scaled by 2^64. */
+typedef enum { KL_AS_GIVEN, KL_SCALED, KL_SCALED_UP } kl_direct_way;
+
+/* `g`, `far`: G in two parts. As given p, q and least, which covers both rows; else d and unsupported. */
+typedef struct { kl_lanes g, far, d, p, q, least; vi64 unsupported; } kl_direct_lanes;
 
 typedef struct { kl_open_term v[KL_NV]; } kl_open_group;
 
-KL_INLINE kl_open_group kl_direct_open(kl_direct_sums *s, const double *p, const double *q, vf64 c, int tame)
+/* Numbers are exact, and so is p - q' of numbers within a factor of two: d is not needed. */
+KL_INLINE kl_open_term kl_open_given(kl_direct_lanes *s, int j, vf64 p, vf64 q)
+{
+    const vi64 shift = kl_log_shift(p, q);
+    vf64 scaled = kl_scaled(q, shift), close = p - scaled;
+    s->p.v[j] += p;
+    s->q.v[j] += q;
+    s->least.v[j] = KL_MIN_F64(p, KL_MIN_F64(q, s->least.v[j]));
+    return (kl_open_term){close / (p + scaled), p, close, kl_far_part(p, q, scaled, shift)};
+}
+
+KL_INLINE kl_open_term kl_open_scaled(kl_direct_lanes *s, int j, vf64 p, vf64 q, vf64 c, kl_direct_way way)
+{
+    vf64 qs = way == KL_SCALED_UP ? q * KL_UP : q, pc = p * c, d = kl_fma_exact(p, c, -qs);
+    kl_open_term t = kl_opened(pc, qs, d, kl_log_reduce(pc, qs, d));
+    s->d.v[j] += d;
+    if (way == KL_SCALED) return t;
+    s->unsupported |= (q == 0) & (p > 0);
+    t.v = kl_select(pc == 0, (vf64){0}, t.v);
+    t.close = kl_select(pc == 0, (vf64){0}, t.close);
+    t.far = kl_select(pc == 0, qs, t.far);
+    return t;
+}
+
+/* `single`: rows of floats. */
+KL_INLINE kl_open_group kl_direct_open(kl_direct_lanes *s, const void *p, const void *q, int64_t k, vf64 c,
+                                       kl_direct_way way, int single)
 {
     kl_open_group t;
     KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-        vf64 pk = kl_load_f64(p + j * KL_W64), qk = kl_load_f64(q + j * KL_W64), qs = tame ? qk : qk * KL_UP;
-        vf64 pc = pk * c, d = kl_fma_exact(pk, c, -qs);
-        t.v[j] = kl_opened(pc, qs, d, kl_log_reduce(pc, qs, d));
-        s->d.v[j] += d;
-        if (tame) continue;
-        s->unsupported |= (qk == 0) & (pk > 0);
-        const kl_open_term empty = {(vf64){0}, pc, (vf64){0}, qs};
-        t.v[j].v = kl_select(pc == 0, empty.v, t.v[j].v);
-        t.v[j].close = kl_select(pc == 0, empty.close, t.v[j].close);
-        t.v[j].far = kl_select(pc == 0, empty.far, t.v[j].far);
+        vf64 pk = kl_number_at(p, k + j * KL_W64, single), qk = kl_number_at(q, k + j * KL_W64, single);
+        t.v[j] = way == KL_AS_GIVEN ? kl_open_given(s, j, pk, qk) : kl_open_scaled(s, j, pk, qk, c, way);
+        s->far.v[j] += t.v[j].far;
     }
     return t;
 }
 
-KL_INLINE void kl_direct_close(kl_direct_sums *s, const kl_open_group *t)
+KL_INLINE void kl_direct_close(kl_direct_lanes *s, const kl_open_group *t)
 {
-    KL_UNROLL for (int j = 0; j < KL_NV; j++) s->g.v[j] += kl_closed(t->v[j]);
+    KL_UNROLL for (int j = 0; j < KL_NV; j++)
+        s->g.v[j] = KL_FMA_F64(t->v[j].v, kl_near_factor(t->v[j]), s->g.v[j]);
 }
 
 /* Groups that are open at a time: what the registers hold. */
@@ -70,88 +104,180 @@ KL_INLINE void kl_direct_close(kl_direct_sums *s, const kl_open_group *t)
 
 /* Bins [0, n) of a block, n a multiple of KL_LANES. A group's second half runs beside a later one's first: a processor
  * that looks ahead some 130 operations does not find enough of the next terms behind whole ones. */
-KL_INLINE void kl_direct_bins(kl_direct_sums *s, const double *p, const double *q, int64_t n, vf64 c, int tame)
+KL_INLINE void kl_direct_bins(kl_direct_lanes *s, const void *p, const void *q, int64_t n, vf64 c, kl_direct_way way,
+                              int single)
 {
     kl_open_group t[KL_ABREAST];
     const int64_t step = KL_ABREAST * KL_LANES, even = n - n % step;
     if (even) {
-        KL_UNROLL for (int i = 0; i < KL_ABREAST; i++)
-            t[i] = kl_direct_open(s, p + i * KL_LANES, q + i * KL_LANES, c, tame);
+        KL_UNROLL for (int i = 0; i < KL_ABREAST; i++) t[i] = kl_direct_open(s, p, q, i * KL_LANES, c, way, single);
         for (int64_t k = step; k < even; k += step)
             KL_UNROLL for (int i = 0; i < KL_ABREAST; i++) {
                 kl_direct_close(s, t + i);
-                t[i] = kl_direct_open(s, p + k + i * KL_LANES, q + k + i * KL_LANES, c, tame);
+                t[i] = kl_direct_open(s, p, q, k + i * KL_LANES, c, way, single);
             }
         KL_UNROLL for (int i = 0; i < KL_ABREAST; i++) kl_direct_close(s, t + i);
     }
     if (even < n) {
-        t[0] = kl_direct_open(s, p + even, q + even, c, tame);
+        t[0] = kl_direct_open(s, p, q, even, c, way, single);
         kl_direct_close(s, t);
     }
 }
 
-typedef struct { double g, d; int unsupported; } kl_direct_sum;
-
-/* G and D of one pair of rows, c = factor. */
-KL_INLINE kl_direct_sum kl_direct_row(const double *p, const double *q, double factor, int64_t K, int tame)
+/* The last bins of a row, padded such that both sums get +0.0: with 0 and 0, or for tame rows 1 and c. */
+KL_INLINE void kl_direct_rest(kl_direct_lanes *s, const void *p, const void *q, int64_t done, int64_t K, vf64 c,
+                              kl_direct_way way, int single)
 {
-    const vf64 c = kl_set_f64(factor);
-    kl_sum g = kl_sum_zero();
-    kl_direct_sums s = {.d = kl_lanes_zero(), .unsupported = {0}};
     double p_tail[KL_LANES], q_tail[KL_LANES];
-    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
-        const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK, whole = n - n % KL_LANES;
-        s.g = kl_lanes_zero();
-        kl_direct_bins(&s, p + begin, q + begin, whole, c, tame);
-        if (whole < n) /* padding that adds +0.0 to both sums: 0 and 0, or for tame rows 1 and c */
-            kl_direct_bins(&s, kl_tail(p, begin + whole, K, tame ? 1 : 0, p_tail),
-                           kl_tail(q, begin + whole, K, tame ? c[0] : 0, q_tail), KL_LANES, c, tame);
-        if (K <= KL_SUM_BLOCK) break; /* one block: nothing to compensate */
-        kl_sum_add(&g, &s.g);
+    kl_wide_tail(p, done, K, single, way == KL_SCALED_UP ? 0 : 1, p_tail);
+    kl_wide_tail(q, done, K, single, way == KL_SCALED_UP ? 0 : way == KL_SCALED ? c[0] : 1, q_tail);
+    const kl_lanes p_sum = s->p, q_sum = s->q;
+    kl_direct_bins(s, p_tail, q_tail, KL_LANES, c, way, 0);
+    if (way != KL_AS_GIVEN) return;
+    kl_wide_tail(p, done, K, single, 0, p_tail);
+    kl_wide_tail(q, done, K, single, 0, q_tail);
+    KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+        s->p.v[j] = p_sum.v[j] + kl_load_f64(p_tail + j * KL_W64);
+        s->q.v[j] = q_sum.v[j] + kl_load_f64(q_tail + j * KL_W64);
     }
-    const double total = K <= KL_SUM_BLOCK ? kl_lanes_total(&s.g) : kl_sum_total(&g);
-    return (kl_direct_sum){total, kl_lanes_total(&s.d), !tame && KL_BITS_F64(s.unsupported)};
 }
 
-static kl_direct_sum kl_direct_row_up(const double *p, const double *q, double factor, int64_t K)
+/* Sums over one pair of rows; of a row of one block they are the high parts. */
+typedef struct { kl_sum g, p, q; } kl_direct_sums;
+
+/* Adds up a pair of rows. Returns its lanes, of which d, least and unsupported are those of the whole rows. */
+KL_INLINE kl_direct_lanes kl_direct_row(const void *p, const void *q, double factor, int64_t K, kl_direct_way way,
+                                        int single, kl_direct_sums *sums)
 {
-    return kl_direct_row(p, q, factor, K, 0);
+    const vf64 c = kl_set_f64(factor);
+    const int64_t size = single ? sizeof(float) : sizeof(double);
+    kl_direct_lanes s = {.d = kl_lanes_zero(), .unsupported = {0}};
+    kl_direct_sums total = {kl_sum_zero(), kl_sum_zero(), kl_sum_zero()};
+    KL_UNROLL for (int j = 0; j < KL_NV; j++) s.least.v[j] = kl_set_f64(INFINITY);
+    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
+        const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK, whole = n - n % KL_LANES;
+        s.g = s.far = s.p = s.q = kl_lanes_zero();
+        kl_direct_bins(&s, (const char *)p + begin * size, (const char *)q + begin * size, whole, c, way, single);
+        if (whole < n) kl_direct_rest(&s, p, q, begin + whole, K, c, way, single);
+        KL_UNROLL for (int j = 0; j < KL_NV; j++) s.g.v[j] += s.far.v[j];
+        if (K <= KL_SUM_BLOCK) break; /* one block: nothing to compensate */
+        kl_sum_add(&total.g, &s.g);
+        if (way != KL_AS_GIVEN) continue;
+        kl_sum_add(&total.p, &s.p);
+        kl_sum_add(&total.q, &s.q);
+    }
+    if (K > KL_SUM_BLOCK) *sums = total;
+    else sums->g.high = s.g, sums->p.high = s.p, sums->q.high = s.q;
+    return s;
+}
+
+KL_INLINE double kl_row_total(const kl_sum *s, int64_t K)
+{
+    return K <= KL_SUM_BLOCK ? kl_lanes_total(&s->high) : kl_sum_total(s);
 }
 
 KL_INLINE int kl_is_usual(kl_norm norm) { return norm.a > 0x1p-400 && norm.a < 0x1p400; }
 
 _Static_assert(KL_TOGETHER == KL_LANES, "one lane a pair");
 
-/* KL of n pairs, at most KL_LANES: what comes before and after the sums is done for all of them at a time. */
-static void kl_direct_probs(const kl_row_pair *pairs, int64_t n, int64_t K, double *out)
+/* What numbers of a group of pairs are needed for all of them at a time: sums, and a result. */
+typedef struct { double p[KL_LANES], q[KL_LANES], g[KL_LANES], d[KL_LANES]; } kl_direct_group;
+
+/* G and D of the pairs in `which` with c = factor. */
+static void kl_direct_sums_of(const kl_row_pair *pairs, uint32_t which, const double *factor, int64_t K,
+                              kl_direct_group *out)
 {
-    double factor[KL_LANES], scale[KL_LANES], g[KL_LANES], d[KL_LANES], kl[KL_LANES];
     for (int64_t r = 0; r < KL_LANES; r++) {
-        scale[r] = r < n ? pairs[r].nq.a : 1;
-        factor[r] = r < n ? pairs[r].np.a : 1;
-        g[r] = d[r] = 0;
-    }
-    KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64)
-        kl_store_f64(factor + j, kl_load_f64(scale + j) / kl_load_f64(factor + j));
-    for (int64_t r = 0; r < n; r++) {
+        if (!(which >> r & 1)) continue;
         const kl_row_pair *x = pairs + r;
-        kl_direct_sum s = {0, 0, 0}; /* leads to the careful path */
-        if (x->np.b > KL_TINY && x->nq.b > KL_TINY && factor[r] > 0x1p-64 && kl_is_usual(x->np) && kl_is_usual(x->nq))
-            s = kl_direct_row(x->p, x->q, factor[r], K, 1);
-        else if (kl_is_usual(x->np) && kl_is_usual(x->nq)) {
-            s = kl_direct_row_up(x->p, x->q, factor[r] * KL_UP, K);
-            scale[r] *= KL_UP;
-        }
-        g[r] = s.unsupported ? INFINITY : s.g;
-        d[r] = s.unsupported ? 0 : s.d;
+        kl_direct_sums sums;
+        kl_direct_lanes s;
+        const int tame = x->np.b > KL_TINY && x->nq.b > KL_TINY && factor[r] > 0x1p-64;
+        if (tame) s = kl_direct_row(x->p, x->q, factor[r], K, KL_SCALED, 0, &sums);
+        else s = kl_direct_row(x->p, x->q, factor[r] * KL_UP, K, KL_SCALED_UP, 0, &sums);
+        out->g[r] = kl_row_total(&sums.g, K) * (tame ? 1 : 1 / KL_UP);
+        out->d[r] = kl_lanes_total(&s.d) * (tame ? 1 : 1 / KL_UP);
+        if (!tame && KL_BITS_F64(s.unsupported)) out->g[r] = INFINITY, out->d[r] = 0;
+    }
+}
+
+/* Sums that agree to a power of two: with that as c
+ *     KL = [sum g(c p_k, q_k) - g(c Sp, Sq)] / (c Sp),
+ * where a relative error of a sum counts times |c Sp - Sq|/Sq. While that is below KL, 3 u of the sums add no more than 3 u
+ * of the value; and their square is nothing above 2^-45. Both make a bound, here times c Sp = p. */
+KL_INLINE vf64 kl_agreement_bound(vf64 p, vf64 q) { return kl_abs(p - q) + 0x1p-45 * p; }
+
+/* c p in q's neighbourhood, as kl_log_reduce has it, with c a power of two. */
+KL_INLINE vf64 kl_beside(vf64 p, vf64 q) { return kl_scaled(p, -kl_log_shift(p, q)); }
+
+/* KL from G, p = c Sp and q = Sq, 0 where it is not above the bound. */
+KL_INLINE vf64 kl_from_agreeing(vf64 g, vf64 p, vf64 q)
+{
+    vf64 d = p - q, rest = g - kl_term(p, q, d, kl_log_reduce(p, q, d));
+    return KL_IF_LESS_F64(kl_agreement_bound(p, q), rest, rest / p, (vf64){0});
+}
+/* KL with a power of two as c: 0 where that is not accurate. */
+static void kl_by_agreement(const kl_row_pair *pairs, uint32_t which, int64_t K, kl_direct_group *s, double *kl)
+{
+    double power[KL_LANES];
+    KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64)
+        kl_store_f64(power + j, kl_scaled(kl_set_f64(1), -kl_log_shift(kl_load_f64(s->p + j), kl_load_f64(s->q + j))));
+    kl_direct_sums_of(pairs, which, power, K, s);
+    KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64) {
+        vf64 p = kl_load_f64(s->p + j), q = kl_load_f64(s->q + j);
+        kl_store_f64(kl + j, kl_from_agreeing(kl_load_f64(s->g + j), kl_beside(p, q), q));
+    }
+}
+
+/* KL with c = Sq/Sp. */
+static void kl_by_ratio(const kl_row_pair *pairs, uint32_t which, int64_t K, kl_direct_group *s, double *kl)
+{
+    double ratio[KL_LANES];
+    KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64)
+        kl_store_f64(ratio + j, kl_load_f64(s->q + j) / kl_load_f64(s->p + j));
+    kl_direct_sums_of(pairs, which, ratio, K, s);
+    KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64) {
+        vf64 q = kl_load_f64(s->q + j), x = kl_load_f64(s->d + j) / q;
+        kl_store_f64(kl + j, kl_load_f64(s->g + j) / q - x * x * (0.5 + x * 0x1.5555555555555p-2));
+    }
+}
+
+/* KL of n pairs, at most KL_LANES. Which form has the value depends on that of the agreeing sums alone; sums that differ
+ * by more than a fraction of `apart` try the other first, and stay with it where it tells that the value is below the
+ * first one's bound. */
+static void kl_direct_probs(const kl_row_pair *pairs, int64_t n, int64_t K, double apart, double *out)
+{
+    kl_direct_group s = {.d = {0}};
+    double kl[KL_LANES], agreeing[KL_LANES], bound[KL_LANES];
+    uint32_t usual = 0, first = 0, left = 0;
+    for (int64_t r = 0; r < KL_LANES; r++) {
+        const int in = r < n && kl_is_usual(pairs[r].np) && kl_is_usual(pairs[r].nq);
+        s.p[r] = in ? pairs[r].np.a : 1;
+        s.q[r] = in ? pairs[r].nq.a : 1;
+        usual |= (uint32_t)in << r;
+        kl[r] = 0; /* leads to the careful path */
     }
     KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64) {
-        vf64 total = kl_load_f64(scale + j), x = kl_load_f64(d + j) / total;
-        kl_store_f64(kl + j, kl_load_f64(g + j) / total - x * x * (0.5 + x * 0x1.5555555555555p-2));
+        vf64 q = kl_load_f64(s.q + j), p = kl_beside(kl_load_f64(s.p + j), q);
+        kl_store_f64(bound + j, kl_agreement_bound(p, q) / p);
     }
-    /* Below 2^-100 the rounding of c is no longer small beside the answer. */
-    for (int64_t r = 0; r < n; r++)
-        out[r] = kl[r] < 0x1p-100 ? kl_careful(&KL_ITSELF, KL_PROBS, pairs[r].p, pairs[r].q, K) : kl[r];
+    for (int64_t r = 0; r < KL_LANES; r++) first |= (uint32_t)(bound[r] > apart) << r;
+    first &= usual;
+    if (first) kl_by_ratio(pairs, first, K, &s, kl);
+    for (int64_t r = 0; r < KL_LANES; r++)
+        if (kl[r] * (1 + 0x1p-20) >= bound[r] && kl[r] < INFINITY) left |= 1u << r;
+    const uint32_t second = (usual & ~first) | left;
+    if (second) kl_by_agreement(pairs, second, K, &s, agreeing);
+    left = 0;
+    for (int64_t r = 0; r < KL_LANES; r++)
+        if (second >> r & 1 && agreeing[r] > 0) kl[r] = agreeing[r];
+        else left |= (second & ~first) & 1u << r;
+    if (left) kl_by_ratio(pairs, left, K, &s, agreeing);
+    for (int64_t r = 0; r < n; r++) {
+        out[r] = left >> r & 1 ? agreeing[r] : kl[r];
+        /* Below 2^-100 the rounding of c is no longer small beside the answer. */
+        if (out[r] < 0x1p-100) out[r] = kl_careful(&KL_ITSELF, KL_PROBS, pairs[r].p, pairs[r].q, K);
+    }
 }
 
 /* H(P) = sum over k of (p_k/S) log(S/p_k). A bin r with more than half of the mass has

@@ -35,11 +35,15 @@ KL_INLINE vf64 kl_close_difference(vf64 p, vf64 scaled, vf64 d, vi64 shift)
     return KL_IF_ZERO_F64(shift, d, p - scaled);
 }
 
-KL_INLINE kl_log_reduced kl_log_reduce(vf64 p, vf64 q, vf64 d)
+KL_INLINE vi64 kl_log_shift(vf64 p, vf64 q)
 {
     const int64_t one = (int64_t)1 << 52; /* a binade, in bits */
-    kl_log_reduced r;
-    r.shift = ((vi64)p - (vi64)q + one / 32 * 15) & -one;
+    return ((vi64)p - (vi64)q + one / 32 * 15) & -one;
+}
+
+KL_INLINE kl_log_reduced kl_log_reduce(vf64 p, vf64 q, vf64 d)
+{
+    kl_log_reduced r = {.shift = kl_log_shift(p, q)};
     vf64 scaled = kl_scaled(q, r.shift);
     r.v = kl_close_difference(p, scaled, d, r.shift) / (p + scaled);
     return r;

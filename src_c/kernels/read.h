@@ -32,6 +32,22 @@ typedef float kl_half_vf32 __attribute__((vector_size(KL_VECTOR_BYTES / 2), alig
 #define KL_WIDENED_F32(x) __builtin_convertvector(*(const kl_half_vf32 *)(x), vf64)
 #endif
 
+/* Numbers of a row as they lie: float64, or where `single` float32. */
+KL_INLINE vf64 kl_number_at(const void *x, int64_t k, int single)
+{
+    return single ? KL_WIDENED_F32((const float *)x + k) : kl_load_f64((const double *)x + k);
+}
+
+/* The last, incomplete group of such a row as doubles, padded with `fill`. */
+KL_INLINE const double *kl_wide_tail(const void *x, int64_t done, int64_t K, int single, double fill, double *buffer)
+{
+    const float *narrow = x;
+    const double *wide = x;
+    for (int j = 0; j < KL_LANES; j++)
+        buffer[j] = done + j >= K ? fill : single ? (double)narrow[done + j] : wide[done + j];
+    return buffer;
+}
+
 #define KL_READ_AS(type, convert)                                                             \
     {                                                                                         \
         if (step == (int64_t)sizeof(type)) {                                                  \

@@ -114,6 +114,36 @@ static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl
     }
 }
 
+/* Most groups of weights that are not tried after one of which all was left, which costs up to half of the other way. */
+#define KL_MOST_UNTRIED 63
+
+/* KL of rows of weights: what one pass leaves in the general way. */
+static void kl_rowwise_weights(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
+                               const double *tolerances, double *out, double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
+    int near = 0, untried = 0, pause = 0;
+    for (int64_t first = begin; first < end; first += group) {
+        const int64_t n = end - first < group ? end - first : group;
+        const uint32_t all = (1u << n) - 1;
+        uint32_t left = all;
+        if (!untried) {
+            left = kl_given_pairs(P, Q, first, n, tolerances, f->factor, out, scratch, &near);
+            pause = left < all ? 0 : pause < KL_MOST_UNTRIED ? 2 * pause + 1 : pause;
+        }
+        untried = untried ? untried - 1 : pause;
+        for (int64_t i = first, run = 1; left && i < first + n; i += run) {
+            kl_row_pair pairs[KL_IN_FLIGHT];
+            int32_t zeros = 0; /* not asked for */
+            for (run = 0; left >> (i + run - first) & 1; run++) {}
+            if (!kl_read_pairs(P, Q, i, run, tolerances, pairs, &zeros, scratch, stats)) return;
+            if (run) kl_direct_probs(pairs, run, K, near ? 0 : INFINITY, out + i);
+            for (int64_t r = 0; r < run; r++) out[i + r] *= f->factor;
+            if (!run) run = 1;
+        }
+    }
+}
+
 static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
                        double tolerance_p, double tolerance_q, double *out, double *scratch, kl_stats *stats)
 {
@@ -122,22 +152,15 @@ static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *
     const double tolerances[2] = {tolerance_p, tolerance_q};
     kl_row_pair pairs[KL_IN_FLIGHT];
     stats->isa_ran |= KL_ISA_BIT;
-    if (f->kind == KL_KL && f->finish == KL_LINEAR && P->domain == KL_LOGITS && !f->adds_entropy) {
-        kl_rowwise_logits(f, P, Q, begin, end, tolerances, out, scratch, stats);
+    if (f->kind == KL_KL && f->finish == KL_LINEAR && (probs || P->domain == KL_LOGITS) && !f->adds_entropy) {
+        (probs ? kl_rowwise_weights : kl_rowwise_logits)(f, P, Q, begin, end, tolerances, out, scratch, stats);
         return;
     }
     for (int64_t first = begin; first < end; first += group) {
         const int64_t n = end - first < group ? end - first : group;
         int32_t zeros = 0; /* not asked for */
         if (!kl_read_pairs(P, Q, first, n, tolerances, pairs, &zeros, scratch, stats)) return;
-        if (f->kind == KL_KL && f->finish == KL_LINEAR && probs) {
-            kl_direct_probs(pairs, n, K, out + first);
-            for (int64_t r = 0; r < n; r++) out[first + r] *= f->factor;
-        } else
-            for (int64_t r = 0; r < n; r++) {
-                const kl_row_pair *x = pairs + r;
-                out[first + r] = kl_value(f, P->domain, x->p, x->np, x->q, x->nq, K);
-            }
+        kl_values(f, P->domain, pairs, n, K, out + first);
         if (!f->adds_entropy) continue;
         for (int64_t r = 0; r < n; r++) {
             const kl_row_pair *x = pairs + r;

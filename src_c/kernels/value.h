@@ -124,13 +124,17 @@ static double kl_general_value(const kl_divergence *f, int32_t domain, const dou
     return kl_finished(f, sum);
 }
 
+/* What is asked for here is mostly near (candidates of a search, values that a product could not certify): sums that
+ * differ by more are then too far apart for the form of agreeing ones. */
+#define KL_APART 0x1p-10
+
 static double kl_value(const kl_divergence *f, int32_t domain, const double *p, kl_norm np, const double *q,
                        kl_norm nq, int64_t K)
 {
     if (f->kind == KL_KL && domain != KL_MEASURE) {
         const kl_row_pair pair = {p, q, np, nq};
         double sum;
-        if (domain == KL_PROBS) kl_direct_probs(&pair, 1, K, &sum);
+        if (domain == KL_PROBS) kl_direct_probs(&pair, 1, K, KL_APART, &sum);
         else sum = kl_direct_logits(p, np, q, nq, K);
         return f->finish == KL_LINEAR ? f->factor * sum : kl_finished(f, sum);
     }
@@ -141,7 +145,7 @@ static void kl_values(const kl_divergence *f, int32_t domain, const kl_row_pair 
                       double *out)
 {
     const int together = f->kind == KL_KL && domain == KL_PROBS && f->finish == KL_LINEAR;
-    if (together) kl_direct_probs(pairs, n, K, out);
+    if (together) kl_direct_probs(pairs, n, K, KL_APART, out);
     for (int64_t r = 0; r < n; r++) {
         const kl_row_pair *x = pairs + r;
         out[r] = together ? f->factor * out[r] : kl_value(f, domain, x->p, x->np, x->q, x->nq, K);
