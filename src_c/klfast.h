@@ -253,8 +253,8 @@ typedef struct {
     void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*ends[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*hits[2])(kl_product_args *, kl_stats *); /* by [single] */
-    /* float32, KL_PRODUCT: row by row to `doubts` the columns whose lower end does not exceed the row's least upper end.
-     * At most KL_FEW columns and KL_FEW_BINS features, rows in panels of nr32; kept: nr32 floats a column, padded. */
+    /* float32, KL_PRODUCT: row by row to `doubts` the columns whose lower end does not exceed the row's least upper
+     * end. At most KL_FEW columns and KL_FEW_BINS features, rows in panels of nr32; kept: nr32 floats a column, padded. */
     void (*nearest)(kl_product_args *, kl_stats *);
     /* out[l]: the sum of a family's terms over d coordinates for row l < lanes of each side, with `both` also the
      * other way round; NaN: left to its direct form. KL_TERM_LANES rows packed as panels are, or a single one. */

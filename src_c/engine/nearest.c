@@ -1,6 +1,7 @@
-/* The nearest of few columns, rows in the lanes (few.h): what the screen leaves, little more than one column a row, goes
- * straight to the exact values, and the least of those to the answer, without lists of candidates. A panel of rows at a
- * time, so that each row comes from memory once; the next panel's are asked for early. */
+/* The nearest of few columns, rows in the lanes (few.h): what the screen leaves, little more than one column a row,
+ * goes straight to the exact values, and the least of those to the answer, without lists of candidates. A panel of rows
+ * at a time, so that each row comes from memory once; the next panel's are asked for between exact values, because all at
+ * once they would be waited for. */
 #include "pairing.h"
 
 int kl_takes_nearest(const kl_pairing *p, const kl_top *top, int64_t cols)

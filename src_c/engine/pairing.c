@@ -20,7 +20,7 @@ kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *
     w.panel_rows = p->single ? p->kernels->mr32 : p->kernels->mr64;
     w.panel_cols = p->single ? p->kernels->nr32 : p->kernels->nr64;
     int64_t rows = (p->row_block + w.panel_rows - 1) / w.panel_rows * w.panel_rows;
-    rows = (rows + w.panel_cols - 1) / w.panel_cols * w.panel_cols; /* nearest.c has panels as wide as those of columns */
+    rows = (rows + w.panel_cols - 1) / w.panel_cols * w.panel_cols; /* panels of nearest.c */
     const int64_t area = rows * p->column_block;
     int64_t used = 0;
     char *m = memory;

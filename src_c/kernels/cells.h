@@ -38,8 +38,8 @@ static const float KL_LOG1P_F32[4] = {
     -0x1.fffff2p-2f, 0x1.55530ap-2f, -0x1.0087b2p-2f, 0x1.a52e80p-3f};
 
 /* For offsets (features.h), whose cells begin in the middle between two b: |t| <= 1/16. log(b) = n ln2/8 + rest as sums
- * of a multiple of 2^-44 and what is left of it, so that the first sum is exact; H(t) once more, for those t: a quarter of
- * a unit (mpmath.chebyfit). */
+ * of a multiple of 2^-44 and what is left of it, so that the first sum is exact; H(t) once more, for those t: a quarter
+ * of a unit (mpmath.chebyfit). */
 #define KL_EIGHTH_HIGH 0x1.62e42fefa4000p-4
 #define KL_EIGHTH_LOW -0x1.8432a1b0e2634p-46
 

@@ -83,13 +83,31 @@ static void kl_store_numbers(const kl_encode_args *args, int64_t r, kl_feature_r
 
 #if defined(__clang__)
 #define KL_SHUFFLE_F32(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define KL_SHUFFLE_F64(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 typedef int32_t kl_pack_i32 __attribute__((vector_size(4 * KL_PACK)));
+typedef int64_t kl_pack_i64 __attribute__((vector_size(8 * KL_PACK)));
 #define KL_SHUFFLE_F32(a, b, ...) __builtin_shuffle(a, b, (kl_pack_i32){__VA_ARGS__})
+#define KL_SHUFFLE_F64(a, b, ...) __builtin_shuffle(a, b, (kl_pack_i64){__VA_ARGS__})
 #endif
 
-/* KL_PACK features from each of KL_PACK rows to float32, and from rows to columns. */
-KL_INLINE void kl_pack_square(const double *a, int64_t count, float *out, int64_t width)
+/* KL_PACK features from each of KL_PACK rows, from rows to columns. */
+KL_INLINE void kl_pack_square_f64(const double *a, int64_t count, double *out, int64_t width)
+{
+    kl_pack_f64 row[KL_PACK], pair[KL_PACK];
+    KL_UNROLL for (int i = 0; i < KL_PACK; i++) row[i] = *(const kl_pack_f64 *)(a + i * count);
+    for (int i = 0; i < 2; i++) {
+        pair[2 * i] = KL_SHUFFLE_F64(row[2 * i], row[2 * i + 1], 0, 4, 2, 6);
+        pair[2 * i + 1] = KL_SHUFFLE_F64(row[2 * i], row[2 * i + 1], 1, 5, 3, 7);
+    }
+    for (int i = 0; i < 2; i++) {
+        *(kl_pack_f64 *)(out + i * width) = KL_SHUFFLE_F64(pair[i], pair[i + 2], 0, 1, 4, 5);
+        *(kl_pack_f64 *)(out + (i + 2) * width) = KL_SHUFFLE_F64(pair[i], pair[i + 2], 2, 3, 6, 7);
+    }
+}
+
+/* The same to float32. */
+KL_INLINE void kl_pack_square_f32(const double *a, int64_t count, float *out, int64_t width)
 {
     kl_pack_f32 row[KL_PACK], pair[KL_PACK];
     KL_UNROLL for (int i = 0; i < KL_PACK; i++)
@@ -112,14 +130,16 @@ static void kl_pack_rows(const kl_encode_args *args, const double *features, int
     const kl_shape shape = kl_shape_of(args->divergence);
     if (n == KL_PACK && !args->single) {
         double *out = (double *)args->features + start;
-        for (int64_t k = 0; k < count; k++)
+        int64_t k = 0;
+        for (; k + KL_PACK <= count; k += KL_PACK) kl_pack_square_f64(a + k, count, out + k * width, width);
+        for (; k < count; k++)
             *(kl_pack_f64 *)(out + k * width) = (kl_pack_f64){a[k], b[k], c[k], d[k]};
         return;
     }
     if (n == KL_PACK && shape != KL_SUM_JS && shape != KL_SUM_SKEW) {
         float *out = (float *)args->features + start;
         int64_t k = 0;
-        for (; k + KL_PACK <= count; k += KL_PACK) kl_pack_square(a + k, count, out + k * width, width);
+        for (; k + KL_PACK <= count; k += KL_PACK) kl_pack_square_f32(a + k, count, out + k * width, width);
         for (; k < count; k++)
             *(kl_pack_f32 *)(out + k * width) = (kl_pack_f32){(float)a[k], (float)b[k], (float)c[k], (float)d[k]};
         return;
@@ -151,8 +171,10 @@ static int kl_packs(const kl_encode_args *args)
 KL_INLINE void kl_store_pack(const kl_encode_args *args, void *to, int64_t r, kl_pack_f64 x, int up)
 {
     if (!args->single) *(kl_pack_f64 *)((double *)to + r) = x;
-    else /* up: 2^-23 and the least normal number cover the rounding to float32 */
-        *(kl_pack_f32 *)((float *)to + r) = __builtin_convertvector(x * (1 + up * 0x1p-23) + up * 0x1p-126, kl_pack_f32);
+    else { /* up: 2^-23 and the least normal number cover the rounding to float32 */
+        x = x * (1 + up * 0x1p-23) + up * 0x1p-126;
+        *(kl_pack_f32 *)((float *)to + r) = __builtin_convertvector(x, kl_pack_f32);
+    }
 }
 
 /* Rows r ... r + KL_PACK: the same features as row by row, the numbers of all rows together. 0 where one of them is out

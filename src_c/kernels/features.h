@@ -200,7 +200,8 @@ KL_INLINE void kl_logit_bins(kl_feature_sums *s, kl_feature_bins b, int64_t n, c
         }
 }
 
-/* x alone, `bare` if a bin of the centre may be empty. p - c is one fused multiply-add, so that probabilities too small for a float64 do no harm. */
+/* x alone, `bare` if a bin of the centre may be empty. p - c is one fused multiply-add, so that probabilities too small
+ * for a float64 do no harm. */
 KL_INLINE void kl_mean_differences(kl_feature_sums *s, kl_feature_bins b, int64_t n, vf64 inverse, int bare)
 {
     for (int64_t k = 0; k < n; k += KL_LANES)
@@ -225,8 +226,8 @@ KL_INLINE kl_shifted_row kl_shifted_row_of(const double *row, double inverse, co
     kl_feature_sums s = {.squares = kl_lanes_zero(), .unsupported = {0}};
     const int64_t whole = K - K % KL_LANES;
     double tails[4][KL_LANES];
-    kl_mean_differences(&s, (kl_feature_bins){row, NULL, center->probs, center->scale, NULL, out}, whole, kl_set_f64(inverse),
-                        bare);
+    const kl_feature_bins all = {row, NULL, center->probs, center->scale, NULL, out};
+    kl_mean_differences(&s, all, whole, kl_set_f64(inverse), bare);
     if (whole < K) {
         kl_feature_bins b = {kl_tail(row, whole, K, 0, tails[0]), NULL, kl_tail(center->probs, whole, K, 0, tails[1]),
                              kl_tail(center->scale, whole, K, 0, tails[2]), NULL, tails[3]};

@@ -2,9 +2,9 @@
  * column's features are numbers that all lanes share. So nothing is folded along a row, no lane is idle for want of
  * columns, and the numbers of a row lie in one lane from its product to its hits.
  */
-#define KL_PANEL (2 * KL_W32)                       /* rows */
-#define KL_SHARED (KL_VECTOR_BYTES == 64 ? 8 : 4)   /* columns at a time; with two vectors of rows: half of the registers */
-#define KL_WORD 32                                  /* columns whose hits are the bits of a word */
+#define KL_PANEL (2 * KL_W32)                     /* rows */
+#define KL_SHARED (KL_VECTOR_BYTES == 64 ? 8 : 4) /* columns at a time: with two vectors of rows, half of the registers */
+#define KL_WORD 32                                /* columns whose hits are the bits of a word */
 
 typedef struct { vf32 v[KL_SHARED][2]; } kl_few_tile;
 
