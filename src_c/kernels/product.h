@@ -202,7 +202,8 @@ static __attribute__((noinline)) void KL_NAME(kl_deliver)(const kl_product_args 
 {
     if (args->finish) KL_NAME(kl_finish)(args->finish, tile, KL_MR * KL_NR);
     if (cols < KL_NR || rows < KL_MR || !args->stream) {
-        for (int i = 0; i < rows; i++) memcpy(out + i * args->out_stride, tile + i * KL_NR, (size_t)cols * sizeof(KL_T));
+        for (int i = 0; i < rows; i++)
+            memcpy(out + i * args->out_stride, tile + i * KL_NR, (size_t)cols * sizeof(KL_T));
         return;
     }
     for (int i = 0; i < KL_MR; i++)
