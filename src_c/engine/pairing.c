@@ -191,9 +191,9 @@ static void settle(const kl_pairing *p, const kl_workspace *w, const kl_product_
     }
 }
 
-/* Where each bin of the product is what its terms leave, x y = a + b - v with v >= 0 and |a|, |b| in the slacks, the sum
- * of all |x y| is at most that of the three. Of rows far apart this may be far less than |x||y|: the bound is then
- * norm (a + b + v), and certified is what exceeds it. Returns kl_product_args.apart. */
+/* kl_product_args.apart. Where each bin of the product is what its terms leave, x y = a + b - v with v >= 0 and |a| and
+ * |b| in the slacks, the sum of all |x y| is at most that of the three. Of rows far apart this may be far less than
+ * |x||y|: the value's bound is then norm (a + b + v) (docs: numerics). */
 static double apart(const kl_pairing *p, double accept)
 {
     const int kind = p->divergence->kind;

@@ -54,8 +54,8 @@ static inline moments series_moments(double kappa, double d)
 }
 
 /* A' at all nodes of a panel, in order. Where their largest terms lie within CLOSE of each other, side by side from one
- * of them: what is divided is theirs in common, and the outermost nodes are the last for which terms count. Rows of
- * d = 8, kappa about 1, are encoded in half of the time. Further apart there would be too many terms that do not count. */
+ * of them: what is divided is theirs in common, and the outermost nodes are the last for which terms count. (Rows of
+ * d = 8, kappa about 1, are encoded in half of the time.) Further apart, too many terms would not count. */
 #define CLOSE 16
 
 static inline void slopes_of(const double *kappa, double d, double *slope)
@@ -123,7 +123,8 @@ static inline concentration by_integral(double delta, double y, double d)
         const double width = step < rest ? step : rest;
         double at[NODES], kappa[NODES], slope[NODES];
         for (int k = 0; k < NODES; k++) {
-            at[k] = begin + width * (k < NODES / 2 ? 0.5 - 0.5 * NODE[NODES / 2 - 1 - k] : 0.5 + 0.5 * NODE[k - NODES / 2]);
+            const double from_middle = k < NODES / 2 ? -NODE[NODES / 2 - 1 - k] : NODE[k - NODES / 2];
+            at[k] = begin + width * (0.5 + 0.5 * from_middle);
             kappa[k] = y + sign * at[k];
         }
         slopes_of(kappa, d, slope);

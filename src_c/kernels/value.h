@@ -161,8 +161,8 @@ static void kl_finish_logs(const kl_divergence *f, double *x, int64_t n)
     }
 }
 
-/* Sums of terms to values, in place; n whole vectors. Entries that are in doubt may hold anything, and are written again
- * later. */
+/* Sums of terms to values, in place; n whole vectors. Entries that are in doubt may hold anything: they are written
+ * again later. */
 static void kl_finish_f64(const kl_divergence *f, double *x, int64_t n)
 {
     const double factor = f->factor;

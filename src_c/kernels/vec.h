@@ -27,6 +27,9 @@
 #define KL_UNROLL _Pragma("GCC unroll 32")
 #endif
 
+/* The compiler shall not know how this value came about. */
+#define KL_OPAQUE(x) __asm__("" : "+r"(x))
+
 typedef double vf64 __attribute__((vector_size(KL_VECTOR_BYTES)));
 typedef float vf32 __attribute__((vector_size(KL_VECTOR_BYTES)));
 typedef int64_t vi64 __attribute__((vector_size(KL_VECTOR_BYTES)));
