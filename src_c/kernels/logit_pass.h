@@ -1,9 +1,9 @@
 /* One pass over a pair of rows of logits: the sums of their weights, of weight times difference, and what follows.
  *
- * Weights are e^(a - origin), the origin 0 where the largest logit lies within KL_PLAIN_LOGITS, else that one; a - origin
- * is exact wherever the weight is within e^-89 of the largest. The form for rows with `masks` finds the largest logits
- * before and gives weight 0 to what lies far below them, -inf included. The other leaves that out, a third of the time,
- * and tells whether a logit was `beyond` the range in which both do the same to the bit.
+ * Weights are e^(a - origin), the origin 0 where the largest logit lies within KL_PLAIN_LOGITS, else that one; a -
+ * origin is exact wherever the weight is within e^-89 of the largest. The form for rows with `masks` finds the largest
+ * logits before and gives weight 0 to what lies far below them, -inf included. The other leaves that out, a third of
+ * the time, and tells whether a logit was `beyond` the range in which both do the same to the bit.
  */
 
 /* log(p/q) = e ln2 + 2 atanh(v), with the rounding errors of its sum. */
@@ -36,7 +36,10 @@ KL_INLINE vf64 kl_logits_at(const void *x, int64_t k, int single)
 /* The last, incomplete group of a row overlaps the one before: KL_LIVE + K % KL_LANES has its lanes that count. */
 static const int64_t KL_LIVE[2 * KL_LANES] = {0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1};
 
-KL_INLINE vf64 kl_live(vf64 x, const int64_t *live) { return (vf64)((vi64)x & (vi64)kl_load_f64((const double *)live)); }
+KL_INLINE vf64 kl_live(vf64 x, const int64_t *live)
+{
+    return (vf64)((vi64)x & (vi64)kl_load_f64((const double *)live));
+}
 
 /* `least`: of the differences b - a; -inf where a mask of b meets a number. */
 typedef struct { kl_lanes a, b, linear; vf64 least; vi64 beyond; } kl_pass_lanes;
@@ -60,10 +63,10 @@ KL_INLINE kl_pass_open kl_pass_reduce(const kl_logit_rows *rows, int64_t k, int 
     return r;
 }
 
-/* Adds bins [begin, end), a multiple of KL_LANES, and keeps their weights if u is not NULL. A group is reduced beside the
- * polynomials of the one before. */
-KL_INLINE void kl_pass_bins(kl_pass_lanes *s, const kl_logit_rows *rows, int64_t begin, int64_t end, const int64_t *live,
-                            int single, int masks, double *u, double *w)
+/* Adds bins [begin, end), a multiple of KL_LANES, and keeps their weights if u is not NULL. A group is reduced beside
+ * the polynomials of the one before. */
+KL_INLINE void kl_pass_bins(kl_pass_lanes *s, const kl_logit_rows *rows, int64_t begin, int64_t end,
+                            const int64_t *live, int single, int masks, double *u, double *w)
 {
     const vi64 magic = (vi64)kl_set_f64(KL_MAGIC - 2048);
     const vf64 gone = kl_set_f64(KL_GONE);
@@ -87,14 +90,15 @@ KL_INLINE void kl_pass_bins(kl_pass_lanes *s, const kl_logit_rows *rows, int64_t
             s->a.v[j] += p;
             s->b.v[j] += q;
             linear = KL_FMA_F64(p, difference, linear);
-            if (masks && live) linear = kl_select((vi64)kl_load_f64((const double *)live + j * KL_W64), linear, s->linear.v[j]);
-            s->linear.v[j] = masks ? KL_IF_LESS_F64(x, gone, s->linear.v[j], linear) : linear; /* not 0 times infinity */
+            if (masks) linear = KL_IF_LESS_F64(x, gone, s->linear.v[j], linear); /* without 0 times infinity */
+            s->linear.v[j] = linear;
         }
     }
 }
 
-KL_INLINE kl_pass_sums kl_pass(const kl_logit_rows *rows, int64_t K, int single, int masks, double *u, double *w)
+KL_INLINE kl_pass_sums kl_pass(const kl_logit_rows *pair, int64_t K, int single, int masks, double *u, double *w)
 {
+    const kl_logit_rows here = *pair, *rows = &here; /* a copy that stores to u and w cannot change */
     const int64_t whole = K - K % KL_LANES;
     kl_sum total_a = kl_sum_zero(), total_b = kl_sum_zero(), linear = kl_sum_zero();
     kl_pass_lanes s = {.beyond = {0}, .least = {0}};

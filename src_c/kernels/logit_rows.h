@@ -1,5 +1,5 @@
-/* KL of pairs of rows of logits, some pairs at a time, from where they lie: one pass over each, which is all that rows far
- * from each other need, and for near rows the sum of nonnegative terms in a second pass. The bits are those of
+/* KL of pairs of rows of logits, some pairs at a time, from where they lie: one pass over each, which is all that rows
+ * far from each other need, and for near rows the sum of nonnegative terms in a second pass. The bits are those of
  * kl_direct_logits.
  *
  * The pass takes rows to be plain; those that are not take the other form (logit_pass.h). Near rows have their weights
@@ -116,7 +116,8 @@ static int kl_logit_group_values(const kl_rows *P, const kl_rows *Q, int64_t fir
         if (g.refused[r] || out[r] > 0) continue;
         if (!near) kl_group_scales(&g, n);
         near = 1;
-        out[r] = kl_near_logits(g.rows + r, u, w, g.shift_high[r], g.shift_low[r], g.scale[r], g.ratio[r], K, g.masks[r]);
+        out[r] = kl_near_logits(g.rows + r, u, w, g.shift_high[r], g.shift_low[r], g.scale[r], g.ratio[r], K,
+                                g.masks[r]);
     }
     /* A pass that is not enough costs as much as masks do in four. */
     return (near ? KL_EXPECT_NEAR : 0) | (4 * masks > n ? KL_EXPECT_MASKS : 0);

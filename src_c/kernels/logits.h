@@ -1,4 +1,4 @@
-/* Distributions given by log-weights: KL as a sum of nonnegative terms, or of far rows by their log-sums (logit_pass.h).
+/* Distributions given by log-weights: KL as a sum of nonnegative terms, or of far rows by log-sums (logit_pass.h).
  *
  * With L = log(pbar/qbar) and gamma(x) = e^x - 1 - x >= 0,
  *     KL = sum pbar * gamma(-L),        and   pbar * e^-L = qbar,
@@ -55,8 +55,8 @@ KL_INLINE vf64 kl_fresh_weight(const void *x, int64_t k, int single, double orig
 
 typedef struct { kl_lanes terms, excess; } kl_logit_lanes;
 
-/* Adds the terms of bins [begin, end), a multiple of KL_LANES, relative to the weights of a; for `excess` D, too. u and w
- * are the weights, or NULL. A group's ratios, all additions, are formed beside the polynomials of the group before,
+/* Adds the terms of bins [begin, end), a multiple of KL_LANES, relative to the weights of a; for `excess` D, too. u and
+ * w are the weights, or NULL. A group's ratios, all additions, are formed beside the polynomials of the group before,
  * nearly all multiplications. */
 KL_INLINE void kl_logit_bins_of(kl_logit_lanes *s, const kl_logit_rows *rows, const double *u, const double *w,
                                 int64_t begin, int64_t end, const int64_t *live, const kl_logit_pair *c, int masks,
@@ -85,8 +85,8 @@ KL_INLINE void kl_logit_bins_of(kl_logit_lanes *s, const kl_logit_rows *rows, co
 
 typedef struct { double terms, excess; } kl_logit_sums;
 
-KL_INLINE kl_logit_sums kl_logit_sum(const kl_logit_rows *rows, const double *u, const double *w, const kl_logit_pair *c,
-                                     int64_t K, int masks, int excess, int single)
+KL_INLINE kl_logit_sums kl_logit_sum(const kl_logit_rows *rows, const double *u, const double *w,
+                                     const kl_logit_pair *c, int64_t K, int masks, int excess, int single)
 {
     const int64_t whole = K - K % KL_LANES;
     kl_sum total = kl_sum_zero();
@@ -125,7 +125,7 @@ static kl_logit_sums kl_nearest_terms(const kl_logit_rows *rows, const kl_logit_
     return kl_logit_sum(rows, NULL, NULL, c, K, 1, 1, 0);
 }
 
-/* The sum of nonnegative terms of a pair of rows, a sum of weights being 1/scale; 0 where that is too small or no number. */
+/* The sum of nonnegative terms of a pair of rows, times `scale`; 0 where that is too small, or no number. */
 KL_INLINE double kl_near_logits(const kl_logit_rows *rows, const double *u, const double *w, double shift_high,
                                 double shift_low, double scale, double ratio, int64_t K, int masks)
 {
@@ -151,8 +151,8 @@ static double kl_direct_logits(const double *a, kl_norm a_norm, const double *b,
     if (kl_logits_apart(&rows, s.least)) return INFINITY;
     const kl_pass_found found = kl_pass_finish(kl_set_f64(s.a), kl_set_f64(s.b), kl_set_f64(s.linear),
                                                kl_set_f64(rows.a_origin), kl_set_f64(rows.b_origin));
+    const double scale = 1 / s.a, ratio = 1 / s.b / scale;
     double kl = found.far[0];
-    if (kl == 0)
-        kl = kl_near_logits(&rows, NULL, NULL, found.shift_high[0], found.shift_low[0], 1 / s.a, 1 / s.b / (1 / s.a), K, 1);
+    if (kl == 0) kl = kl_near_logits(&rows, NULL, NULL, found.shift_high[0], found.shift_low[0], scale, ratio, K, 1);
     return kl > 0 ? kl : kl_careful(&KL_ITSELF, KL_LOGITS, a, b, K);
 }

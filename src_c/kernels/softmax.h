@@ -63,7 +63,7 @@ KL_INLINE kl_exp_reduced kl_exp_reduce(vf64 x)
 }
 
 /* The same for the weights of a pass over a pair of rows (logit_pass.h), one step shorter: n times the double next to
- * ln2/8, which is exact beside x. In place of x that is x (1 + KL_STRETCH): all logits longer by 0.3 u, in proportion. */
+ * ln2/8, which is exact beside x. That is of x (1 + KL_STRETCH): logits all longer by 0.3 u, in proportion. */
 #if KL_HAS_FMA
 #define KL_STRETCH 0x1.34959p-55 /* (ln 2 - KL_LN2)/ln 2 */
 #else

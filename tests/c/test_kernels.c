@@ -75,6 +75,7 @@ int main(void)
         test_scanning(k);
         test_direct(k);
         test_rows(k);
+        test_logits(k);
         test_encoding(k);
         test_products(k);
         test_terms(k);
