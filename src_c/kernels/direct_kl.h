@@ -257,8 +257,8 @@ static void kl_by_ratio(const kl_row_pair *pairs, uint32_t which, int64_t K, kl_
 }
 
 /* KL of n pairs, at most KL_LANES. Which form has the value depends on that of the agreeing sums alone; sums that
- * differ by more than a fraction of `apart` try the other first, and stay with it where it tells that the value is below
- * the first one's bound. Returns whether that of the last pair is. */
+ * differ by more than a fraction of `apart` try the other first, and stay with it where it tells that the value is
+ * below the first one's bound. Returns whether that of the last pair is. */
 static int kl_direct_probs(const kl_row_pair *pairs, int64_t n, int64_t K, double apart, double *out)
 {
     kl_direct_group s = {.d = {0}};

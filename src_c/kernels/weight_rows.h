@@ -1,6 +1,7 @@
 /* KL of pairs of rows of weights, some pairs at a time: checks, sums and terms in one pass over each from where it
- * lies. It is the value of rows whose sums agree, which those of probabilities do; the bits are those of kl_direct_probs.
- * Others are left to the caller: rows with an empty or a tiny bin, near rows of different sums, what must be refused.
+ * lies. It is the value of rows whose sums agree, which those of probabilities do; the bits are those of
+ * kl_direct_probs. Others are left to the caller: rows with an empty or a tiny bin, near rows of different sums, what
+ * must be refused.
  */
 typedef struct { kl_direct_sums sums[KL_LANES]; uint32_t tame; } kl_given_group;
 
