@@ -2,7 +2,8 @@
  *
  * With c = Sq/Sp and d_k = c p_k - q_k (one rounding), g(p, q) = p log(p/q) - p + q >= 0:
  *     KL = G/Sq + log1pmx(-D/Sq),   G = sum g(c p_k, q_k),  D = sum d_k,  log1pmx(x) = log(1+x) - x.
- * D/Sq is only the rounding of c, so log1pmx needs two terms of its series.
+ * D/Sq is only the rounding of c, so log1pmx needs two terms of its series. Where the sums agree, a power of two is c,
+ * see kl_agreement_bound.
  * A term, with log(p/q) = e ln2 + 2v + vt and q', d' of log_ratio.h, for which 2pv - d' = v d':
  *     g = v (d' + p t) + (e p ln2 + q - q')
  * The second part vanishes with e. It may be negative, but no more than twice the term: near ratios of 4/3.
@@ -70,12 +71,13 @@ KL_INLINE kl_open_term kl_open_given(kl_direct_lanes *s, int j, vf64 p, vf64 q)
 KL_INLINE kl_open_term kl_open_scaled(kl_direct_lanes *s, int j, vf64 p, vf64 q, vf64 c, kl_direct_way way)
 {
     vf64 qs = way == KL_SCALED_UP ? q * KL_UP : q, pc = p * c, d = kl_fma_exact(p, c, -qs);
-    kl_open_term t = kl_opened(pc, qs, d, kl_log_reduce(pc, qs, d));
+    /* An empty p is taken as q: subnormal numbers and NaN, which its own reduction makes, are slow. */
+    vf64 full = way == KL_SCALED_UP ? kl_select(pc == 0, qs, pc) : pc;
+    kl_open_term t = kl_opened(full, qs, d, kl_log_reduce(full, qs, d));
     s->d.v[j] += d;
     if (way == KL_SCALED) return t;
     s->unsupported |= (q == 0) & (p > 0);
     t.v = kl_select(pc == 0, (vf64){0}, t.v);
-    t.close = kl_select(pc == 0, (vf64){0}, t.close);
     t.far = kl_select(pc == 0, qs, t.far);
     return t;
 }
@@ -183,29 +185,41 @@ _Static_assert(KL_TOGETHER == KL_LANES, "one lane a pair");
 /* What numbers of a group of pairs are needed for all of them at a time: sums, and a result. */
 typedef struct { double p[KL_LANES], q[KL_LANES], g[KL_LANES], d[KL_LANES]; } kl_direct_group;
 
-/* G and D of the pairs in `which` with c = factor. */
+typedef struct { double g, d; } kl_scaled_sums;
+
+/* G and D of one pair with c = factor. */
+KL_INLINE kl_scaled_sums kl_scaled_row(const kl_row_pair *x, double factor, int64_t K, kl_direct_way way)
+{
+    kl_direct_sums sums;
+    const kl_direct_lanes s = kl_direct_row(x->p, x->q, factor, K, way, 0, &sums);
+    if (way == KL_SCALED_UP && KL_BITS_F64(s.unsupported)) return (kl_scaled_sums){INFINITY, 0};
+    return (kl_scaled_sums){kl_row_total(&sums.g, K), kl_lanes_total(&s.d)};
+}
+
+static __attribute__((noinline)) kl_scaled_sums kl_scaled_up_row(const kl_row_pair *x, double factor, int64_t K)
+{
+    const kl_scaled_sums s = kl_scaled_row(x, factor * KL_UP, K, KL_SCALED_UP);
+    return (kl_scaled_sums){s.g / KL_UP, s.d / KL_UP};
+}
+
+/* The same of the pairs in `which`. */
 static void kl_direct_sums_of(const kl_row_pair *pairs, uint32_t which, const double *factor, int64_t K,
                               kl_direct_group *out)
 {
-    for (int64_t r = 0; r < KL_LANES; r++) {
+    for (int64_t r = 0; which >> r; r++) {
         if (!(which >> r & 1)) continue;
         const kl_row_pair *x = pairs + r;
-        kl_direct_sums sums;
-        kl_direct_lanes s;
         const int tame = x->np.b > KL_TINY && x->nq.b > KL_TINY && factor[r] > 0x1p-64;
-        if (tame) s = kl_direct_row(x->p, x->q, factor[r], K, KL_SCALED, 0, &sums);
-        else s = kl_direct_row(x->p, x->q, factor[r] * KL_UP, K, KL_SCALED_UP, 0, &sums);
-        out->g[r] = kl_row_total(&sums.g, K) * (tame ? 1 : 1 / KL_UP);
-        out->d[r] = kl_lanes_total(&s.d) * (tame ? 1 : 1 / KL_UP);
-        if (!tame && KL_BITS_F64(s.unsupported)) out->g[r] = INFINITY, out->d[r] = 0;
+        const kl_scaled_sums s = tame ? kl_scaled_row(x, factor[r], K, KL_SCALED) : kl_scaled_up_row(x, factor[r], K);
+        out->g[r] = s.g, out->d[r] = s.d;
     }
 }
 
 /* Sums that agree to a power of two: with that as c
  *     KL = [sum g(c p_k, q_k) - g(c Sp, Sq)] / (c Sp),
- * where a relative error of a sum counts times |c Sp - Sq|/Sq. While that is below KL, 3 u of the sums add no more than 3 u
- * of the value; and their square is nothing above 2^-45. Both make a bound, here times c Sp = p. */
-KL_INLINE vf64 kl_agreement_bound(vf64 p, vf64 q) { return kl_abs(p - q) + 0x1p-45 * p; }
+ * where a relative error of a sum counts times |c Sp - Sq|/Sq. While half of that is below KL, 3 u of the sums add
+ * no more than 6 u of the value; and their square is nothing above 2^-45. Both make a bound, here times c Sp = p. */
+KL_INLINE vf64 kl_agreement_bound(vf64 p, vf64 q) { return 0.5 * kl_abs(p - q) + 0x1p-45 * p; }
 
 /* c p in q's neighbourhood, as kl_log_reduce has it, with c a power of two. */
 KL_INLINE vf64 kl_beside(vf64 p, vf64 q) { return kl_scaled(p, -kl_log_shift(p, q)); }
@@ -242,13 +256,13 @@ static void kl_by_ratio(const kl_row_pair *pairs, uint32_t which, int64_t K, kl_
     }
 }
 
-/* KL of n pairs, at most KL_LANES. Which form has the value depends on that of the agreeing sums alone; sums that differ
- * by more than a fraction of `apart` try the other first, and stay with it where it tells that the value is below the
- * first one's bound. */
-static void kl_direct_probs(const kl_row_pair *pairs, int64_t n, int64_t K, double apart, double *out)
+/* KL of n pairs, at most KL_LANES. Which form has the value depends on that of the agreeing sums alone; sums that
+ * differ by more than a fraction of `apart` try the other first, and stay with it where it tells that the value is
+ * below the first one's bound. Returns whether that of the last pair is. */
+static int kl_direct_probs(const kl_row_pair *pairs, int64_t n, int64_t K, double apart, double *out)
 {
     kl_direct_group s = {.d = {0}};
-    double kl[KL_LANES], agreeing[KL_LANES], bound[KL_LANES];
+    double kl[KL_LANES], agreeing[KL_LANES] = {0}, bound[KL_LANES];
     uint32_t usual = 0, first = 0, left = 0;
     for (int64_t r = 0; r < KL_LANES; r++) {
         const int in = r < n && kl_is_usual(pairs[r].np) && kl_is_usual(pairs[r].nq);
@@ -278,6 +292,7 @@ static void kl_direct_probs(const kl_row_pair *pairs, int64_t n, int64_t K, doub
         /* Below 2^-100 the rounding of c is no longer small beside the answer. */
         if (out[r] < 0x1p-100) out[r] = kl_careful(&KL_ITSELF, KL_PROBS, pairs[r].p, pairs[r].q, K);
     }
+    return n && out[n - 1] < bound[n - 1];
 }
 
 /* H(P) = sum over k of (p_k/S) log(S/p_k). A bin r with more than half of the mass has

@@ -114,8 +114,10 @@ static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl
     }
 }
 
-/* Most groups of weights that are not tried after one of which all was left, which costs up to half of the other way. */
-#define KL_MOST_UNTRIED 63
+/* Groups of weights that are not tried after one of which all was left, and after the next such: it costs up to half of
+ * the other way. */
+#define KL_UNTRIED_WEIGHTS 15
+#define KL_LONG_UNTRIED 63
 
 /* KL of rows of weights: what one pass leaves in the general way. */
 static void kl_rowwise_weights(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
@@ -128,8 +130,8 @@ static void kl_rowwise_weights(const kl_divergence *f, const kl_rows *P, const k
         const uint32_t all = (1u << n) - 1;
         uint32_t left = all;
         if (!untried) {
-            left = kl_given_pairs(P, Q, first, n, tolerances, f->factor, out, scratch, &near);
-            pause = left < all ? 0 : pause < KL_MOST_UNTRIED ? 2 * pause + 1 : pause;
+            left = kl_given_pairs(P, Q, first, n, tolerances, f->factor, out, scratch);
+            pause = left < all ? 0 : pause ? KL_LONG_UNTRIED : KL_UNTRIED_WEIGHTS;
         }
         untried = untried ? untried - 1 : pause;
         for (int64_t i = first, run = 1; left && i < first + n; i += run) {
@@ -137,7 +139,7 @@ static void kl_rowwise_weights(const kl_divergence *f, const kl_rows *P, const k
             int32_t zeros = 0; /* not asked for */
             for (run = 0; left >> (i + run - first) & 1; run++) {}
             if (!kl_read_pairs(P, Q, i, run, tolerances, pairs, &zeros, scratch, stats)) return;
-            if (run) kl_direct_probs(pairs, run, K, near ? 0 : INFINITY, out + i);
+            if (run) near = kl_direct_probs(pairs, run, K, near ? 0 : INFINITY, out + i);
             for (int64_t r = 0; r < run; r++) out[i + r] *= f->factor;
             if (!run) run = 1;
         }

@@ -1,6 +1,7 @@
-/* KL of pairs of rows of weights, some pairs at a time: checks, sums and terms in one pass over each from where it lies.
- * It is the value of rows whose sums agree, which those of probabilities do; the bits are those of kl_direct_probs.
- * Others are left to the caller: rows with an empty or a tiny bin, near rows of different sums, what must be refused.
+/* KL of pairs of rows of weights, some pairs at a time: checks, sums and terms in one pass over each from where it
+ * lies. It is the value of rows whose sums agree, which those of probabilities do; the bits are those of
+ * kl_direct_probs. Others are left to the caller: rows with an empty or a tiny bin, near rows of different sums, what
+ * must be refused.
  */
 typedef struct { kl_direct_sums sums[KL_LANES]; uint32_t tame; } kl_given_group;
 
@@ -26,8 +27,8 @@ KL_INLINE void kl_sum_given(const kl_rows *P, const kl_rows *Q, int64_t first, i
     }
 }
 
-/* KL from the sums of one row a lane; 0 where that is not it, or a sum is refused. Sums within a factor of two are usual
- * if one is. */
+/* KL from the sums of one pair a lane; 0 where that is not it, or a sum is refused. Sums within a factor of two are
+ * usual if one is. */
 KL_INLINE vf64 kl_from_given(vf64 g, vf64 p, vf64 q, const double *tolerances)
 {
     vf64 kl = KL_IF_ZERO_F64(kl_log_shift(p, q), kl_from_agreeing(g, p, q), (vf64){0});
@@ -37,10 +38,9 @@ KL_INLINE vf64 kl_from_given(vf64 g, vf64 p, vf64 q, const double *tolerances)
     return KL_IF_LESS_F64(kl_set_f64(tolerances[1]), kl_abs(q - 1.0), (vf64){0}, kl);
 }
 
-/* KL of rows [first, first + n), n <= KL_LANES, times `factor`. Returns those that are left, as bits; `near`: whether
- * some are although they are tame. */
+/* KL of rows [first, first + n), n <= KL_LANES, times `factor`. Returns those that are left, as bits. */
 static uint32_t kl_given_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, int64_t n, const double *tolerances,
-                               double factor, double *out, double *scratch, int *near)
+                               double factor, double *out, double *scratch)
 {
     const int64_t K = P->n_cols;
     const double limits[2] = {tolerances[0] >= 0 ? tolerances[0] : INFINITY,
@@ -62,7 +62,5 @@ static uint32_t kl_given_pairs(const kl_rows *P, const kl_rows *Q, int64_t first
         kl_store_f64(s.d + j, kl * factor);
     }
     memcpy(out + first, s.d, (size_t)n * sizeof *out);
-    left = (left | ~g.tame) & ((1u << n) - 1);
-    *near = (left & g.tame) != 0;
-    return left;
+    return (left | ~g.tame) & ((1u << n) - 1);
 }

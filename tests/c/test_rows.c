@@ -303,15 +303,21 @@ void test_direct(const kl_kernels *k)
 
 /* ---- blocks of rows ---- */
 
-/* Rows of float32 logits, which are read where they lie, have the values of the same numbers as doubles. */
-static void test_single(const kl_kernels *k, const double *p, const double *q, int64_t n, int64_t K, side s,
-                        region left, region right, double *out, double *scratch)
+/* Rows of float32, which are read where they lie, have the values of the same numbers as doubles. Weights: every fourth
+ * pair is near, one of its sums larger by a third; some rows have an empty bin. */
+static void test_single(const kl_kernels *k, kl_domain domain, const double *p, const double *q, int64_t n, int64_t K,
+                        side s, region left, region right, double *out, double *scratch)
 {
     float *a = place(left, (size_t)(n * K) * 4, s), *b = place(right, (size_t)(n * K) * 4, s);
     double wide[2][MOST];
-    for (int64_t i = 0; i < n * K; i++) a[i] = (float)p[i], b[i] = (float)q[i];
+    for (int64_t i = 0; i < n * K; i++) {
+        const int near = i / K % 4 == 3;
+        a[i] = (float)(domain == KL_LOGITS ? p[i] : uniform(0.01, 1));
+        b[i] = (float)(domain == KL_LOGITS ? q[i] : near ? a[i] * uniform(1.33, 1.331) : uniform(0.01, 1));
+        if (domain == KL_PROBS && K > 1 && i / K % 8 == 5 && i % K == 0) a[i] = 0;
+    }
     kl_rows A = {.data = (char *)a, .row_stride = K * 4, .col_stride = 4, .n_rows = n, .n_cols = K, .prior_weight = 1,
-                 .storage = KL_FLOAT32, .domain = KL_LOGITS}, B = A;
+                 .storage = KL_FLOAT32, .domain = domain}, B = A;
     kl_stats stats = {0};
     B.data = (char *)b;
     k->rowwise(&itself, &A, &B, 0, n, -1, -1, out, scratch, &stats);
@@ -319,8 +325,8 @@ static void test_single(const kl_kernels *k, const double *p, const double *q, i
         kl_norm norms[2];
         int32_t zeros;
         for (int64_t c = 0; c < K; c++) wide[0][c] = a[i * K + c], wide[1][c] = b[i * K + c];
-        for (int r = 0; r < 2; r++) scan_one(k, wide[r], K, KL_LOGITS, -1, norms + r, &zeros, scratch);
-        const double alone = direct_value(k, &itself, KL_LOGITS, wide[0], norms[0], wide[1], norms[1], K);
+        for (int r = 0; r < 2; r++) scan_one(k, wide[r], K, domain, -1, norms + r, &zeros, scratch);
+        const double alone = direct_value(k, &itself, domain, wide[0], norms[0], wide[1], norms[1], K);
         CHECK(out[i] == alone, "%s: single row %ld of %ld, %ld bins: %.17g, as doubles %.17g", k->name, (long)i,
               (long)n, (long)K, out[i], alone);
     }
@@ -361,7 +367,7 @@ void test_rows(const kl_kernels *k)
                     k->values(&itself, domain, pairs, together, K, values);
                     CHECK(!memcmp(values, out, (size_t)together * 8), "%s: %ld rows of %ld bins together", k->name,
                           (long)together, (long)K);
-                    if (domain == KL_LOGITS) test_single(k, p, q, n, K, s, single_left, single_right, out, scratch);
+                    test_single(k, domain, p, q, n, K, s, single_left, single_right, out, scratch);
                     memset(sum, 0, (size_t)K * 8);
                     k->accumulate(&P, np, 0, n, sum, scratch, &stats);
                     int right_sum = 1;
