@@ -133,7 +133,8 @@ KL_INLINE double kl_near_logits(const kl_logit_rows *rows, const double *u, cons
                              .ratio = kl_set_f64(ratio)};
     double kl = kl_near_terms(rows, u, w, &c, K, masks) * scale;
     if (!(kl >= KL_NEAR_LOGITS)) {
-        const kl_logit_sums s = kl_nearest_terms(rows, &c, K);
+        const kl_logit_pair kept = c; /* so that c itself may stay in registers */
+        const kl_logit_sums s = kl_nearest_terms(rows, &kept, K);
         const double d = s.excess * scale;
         kl = s.terms * scale - d * d * (0.5 - d * 0x1.5555555555555p-2);
     }
