@@ -30,14 +30,15 @@ LIBRARIES = ("numpy", "scipy", "faiss-cpu", "simsimd", "numkong", "torch")
 
 NOTES = """\
 Behind each peer: its median time, and in brackets the median over the rounds of klfast's time divided by the peer's;
-below 1, klfast is faster. All ran in this one process, in turn, after a warm-up (calls of less than 3 s: right after
-an untimed one), with the same number of threads ({threads}); NumPy's and SciPy's elementwise functions have only one,
-and SciPy's cdist and NumKong get their rows from as many Python threads. klfast is timed from the arrays to the answer:
-checks, encoding and allocation of the answer included. It keeps the memory of the large answer before, which its
-caller has freed, and writes the next one there; "into new memory" is without that. FAISS is timed for the search alone, on float32 operands made before: log Q for KL, square roots for
-Hellinger. Bare products (DGEMM, SGEMM) and memory floors are bounds, not answers: the logarithms are ready; the product
-of `pairwise` goes into a fresh array, that in blocks into one reused block. A memory floor is a dot product over the
-bytes of the inputs. klfast's answers were checked against a float64 reference.
+below 1, klfast is faster. All ran in this one process, in turn, after a warm-up (calls of less than 3 s: right after an
+untimed one), with the same number of threads ({threads}); NumPy's and SciPy's elementwise functions have only one, and
+SciPy's cdist and NumKong get their rows from as many Python threads. klfast is timed from the arrays to the answer:
+checks, encoding and allocation of the answer included. It keeps the memory of the large answer before, which its caller
+has freed, and writes the next one there; "into new memory" is without that. FAISS is timed for the search alone, on
+float32 operands made before: log Q for KL, square roots for Hellinger. Bare products (DGEMM, SGEMM) and memory floors
+are bounds, not answers: the logarithms are ready; the product of `pairwise` goes into a fresh array, that in blocks
+into one reused block. A memory floor is a dot product over the bytes of the inputs. klfast's answers were checked
+against a float64 reference.
 
 `*` timed on a part of the rows and scaled up."""
 

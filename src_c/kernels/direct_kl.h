@@ -230,6 +230,7 @@ KL_INLINE vf64 kl_from_agreeing(vf64 g, vf64 p, vf64 q)
     vf64 d = p - q, rest = g - kl_term(p, q, d, kl_log_reduce(p, q, d));
     return KL_IF_LESS_F64(kl_agreement_bound(p, q), rest, rest / p, (vf64){0});
 }
+
 /* KL with a power of two as c: 0 where that is not accurate. */
 static void kl_by_agreement(const kl_row_pair *pairs, uint32_t which, int64_t K, kl_direct_group *s, double *kl)
 {

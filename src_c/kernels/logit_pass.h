@@ -24,12 +24,6 @@ typedef struct { const void *a, *b; int single; double a_origin, b_origin; } kl_
 
 KL_INLINE double kl_weight_origin(double max) { return fabs(max) <= KL_PLAIN_LOGITS ? 0 : max; }
 
-/* Logits as they lie. */
-KL_INLINE vf64 kl_logits_at(const void *x, int64_t k, int single)
-{
-    return single ? KL_WIDENED_F32((const float *)x + k) : kl_load_f64((const double *)x + k);
-}
-
 /* Below it, weights are 0: e^-708 is about the least normal number. */
 #define KL_GONE (-708.0)
 
@@ -52,7 +46,7 @@ KL_INLINE kl_pass_open kl_pass_reduce(const kl_logit_rows *rows, int64_t k, int 
 {
     kl_pass_open r;
     KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-        vf64 x = kl_logits_at(rows->a, k + j * KL_W64, single), y = kl_logits_at(rows->b, k + j * KL_W64, single);
+        vf64 x = kl_number_at(rows->a, k + j * KL_W64, single), y = kl_number_at(rows->b, k + j * KL_W64, single);
         if (masks) x -= rows->a_origin, y -= rows->b_origin;
         r.a[j] = kl_weight_reduce(x);
         r.b[j] = kl_weight_reduce(y);
@@ -147,7 +141,7 @@ KL_INLINE double kl_largest_logit(const void *x, int64_t K, int single)
     for (int64_t k = 0; k < K; k += KL_LANES) {
         const int64_t at = k + KL_LANES <= K ? k : K - KL_LANES;
         KL_UNROLL for (int j = 0; j < KL_NV; j++)
-            low.v[j] = KL_MIN_F64(-kl_logits_at(x, at + j * KL_W64, single), low.v[j]);
+            low.v[j] = KL_MIN_F64(-kl_number_at(x, at + j * KL_W64, single), low.v[j]);
     }
     return -kl_lanes_least(&low);
 }

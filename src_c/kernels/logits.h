@@ -40,7 +40,7 @@ KL_INLINE kl_lanes kl_logit_ratios(const kl_logit_pair *c, const kl_logit_rows *
     kl_lanes r;
     KL_UNROLL for (int j = 0; j < KL_NV; j++) {
         const int64_t at = k + j * KL_W64;
-        vf64 x = kl_logits_at(rows->a, at, single), L = kl_logit_ratio(c, x, kl_logits_at(rows->b, at, single));
+        vf64 x = kl_number_at(rows->a, at, single), L = kl_logit_ratio(c, x, kl_number_at(rows->b, at, single));
         /* Where p is 0, anything beyond 1: the term is then q. */
         r.v[j] = masks ? KL_IF_LESS_F64(x - rows->a_origin, kl_set_f64(KL_GONE), kl_set_f64(2), L) : L;
     }
@@ -49,7 +49,7 @@ KL_INLINE kl_lanes kl_logit_ratios(const kl_logit_pair *c, const kl_logit_rows *
 
 KL_INLINE vf64 kl_fresh_weight(const void *x, int64_t k, int single, double origin)
 {
-    vf64 a = kl_logits_at(x, k, single) - origin;
+    vf64 a = kl_number_at(x, k, single) - origin;
     return KL_IF_LESS_F64(a, kl_set_f64(KL_GONE), (vf64){0}, kl_weight_of(kl_weight_reduce(a)));
 }
 
