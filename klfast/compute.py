@@ -61,7 +61,7 @@ def rowwise(P, Q, divergence="kl", *, axis=-1, base=None, out=None, n_jobs=None)
     direct = out is None and result_type == np.float64  # an array of the caller may overlap P or Q
     out, _ = checked_out(out, shape, result_type)
     values = out.reshape(-1) if direct else np.empty(out.size)
-    threads = plan.worth(threads, values.size * pv.shape[-1])
+    threads = plan.worth(threads, values.size * plan.row_work(pv.shape[-1], p.domain == _engine.FAMILY))
     if values.size:
         rows.run(d, form, p, q, pv, qv, shape, values, threads)
     if not direct:

@@ -46,6 +46,10 @@ class Operand:
     def n_bins(self) -> int:
         return self.rows.shape[1]
 
+    @property
+    def row_work(self) -> int:
+        return plan.row_work(self.n_bins, self.rows.domain == _engine.FAMILY)
+
     @cached_property
     def entropy(self) -> np.ndarray:
         return _engine.entropy(self.rows, self.norms, self.threads)
@@ -81,7 +85,7 @@ def check(dist: Categorical, name: str, threads: int, measure: bool = False) -> 
     if dist.shape[1] == 0 and dist.shape[0]:
         raise ValueError(f"{name} has shape {dist.shape}: distributions need at least one bin")
     rows = as_measure(dist, dist.rows(), name) if measure else dist.rows()
-    threads = plan.worth(threads, dist.shape[0] * dist.shape[1])
+    threads = plan.worth(threads, dist.shape[0] * plan.row_work(dist.shape[1], dist.domain == _engine.FAMILY))
     norms, has_zeros, stats = _engine.scan(rows, -1.0 if measure else dist.sum_tolerance, threads)
     if stats.refused:
         raise refused(dist, rows, name, stats)

@@ -249,7 +249,7 @@ class Index:
         columns = reference.columns(single, distinct, self._supports(form, left, reference), coarse)
         m, c = columns.rows.shape[0], reference.certificate(single)
         products = plan.products(reference.width, form.shape == _engine.PRODUCT)
-        threads = plan.worth(threads, left.n * (left.n_bins + m * products // plan.PRODUCTS_A_BIN))
+        threads = plan.worth(threads, left.n * (left.row_work + m * products // plan.PRODUCTS_A_BIN))
         blocks = plan.blocks(left.n, m, reference.width, threads, dense, columns.bytes.size > 0)
         pairing = _engine.Pairing(
             form, left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,

@@ -178,6 +178,15 @@ def products(width: int, is_product: bool) -> int:
     return width * (1 if is_product else PRODUCTS_A_TERM)
 
 
+# A parameter of a family takes 10 to 60 ns to encode in most, up to 480 with gamma functions; a bin 1.4 (Zen 4).
+BINS_A_PARAMETER = 16
+
+
+def row_work(size: int, is_family: bool) -> int:
+    """Bins of the direct kernel that a row of `size` bins or parameters is worth."""
+    return size * (BINS_A_PARAMETER if is_family else 1)
+
+
 def worth(threads: int, bins: int) -> int:
     """How many of `threads` are worth waking for this many bins of work."""
     return max(1, min(threads, bins // WORK_A_THREAD))
