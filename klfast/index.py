@@ -86,14 +86,17 @@ class Index:
         checked_rtol(rtol, dtype == np.float32)
         rows = plan.chunk_rows(m * dtype.itemsize, working_memory)
 
-        def chunks():
+        def chunk(begin, bar):
+            part = left.select(np.arange(begin, min(begin + rows, left.n)))
+            out, in_use = memory.empty_or_kept((part.n, m), dtype)
+            self._dense(part, reference, False, form, out, in_use, rtol, threads, False)
+            bar.update(out.size)
+            return out if reduce_func is None else reduce_func(out, begin)
+
+        def chunks():  # holds no chunk itself: the next one can have the memory of one that its user has let go
             with consumers.progress_bar(left.n * m, progress) as bar:
                 for begin in range(0, left.n, rows):
-                    part = left.select(np.arange(begin, min(begin + rows, left.n)))
-                    out, in_use = memory.empty_or_kept((part.n, m), dtype)
-                    self._dense(part, reference, False, form, out, in_use, rtol, threads, False)
-                    bar.update(out.size)
-                    yield out if reduce_func is None else reduce_func(out, begin)
+                    yield chunk(begin, bar)
 
         return chunks()
 

@@ -88,6 +88,9 @@ def test_chunks_take_turns(rng):
     chunks = kl.pairwise_chunked(P, Q, working_memory=17)
     seen = {address(chunk) for chunk in chunks if chunk.nbytes >= memory.LARGE}
     assert 1 <= len(seen) <= 2  # a chunk lives until the loop has the next
+    memory.release()
+    chunks = kl.pairwise_chunked(P, Q, working_memory=17, reduce_func=lambda chunk, _: (address(chunk), chunk.nbytes))
+    assert len({at for at, size in chunks if size >= memory.LARGE}) == 1
 
 
 def test_no_more_is_kept_than_promised(monkeypatch):
