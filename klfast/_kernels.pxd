@@ -104,7 +104,7 @@ cdef extern from "klfast.h" nogil:
         void (*accumulate)(const kl_rows *, const kl_norm *, int64_t, int64_t, double *, double *,
                            kl_stats *) noexcept nogil
         void (*rowwise)(const kl_divergence *, const kl_rows *, const kl_rows *, int64_t, int64_t, double, double,
-                        double *, double *, kl_stats *) noexcept nogil
+                        int32_t, double *, double *, kl_stats *) noexcept nogil
         void (*entropy)(const kl_rows *, const kl_norm *, int64_t, int64_t, double *, double *,
                         kl_stats *) noexcept nogil
         const double *(*read)(const kl_rows *, int64_t, double *) noexcept nogil

@@ -91,10 +91,15 @@ def entropy(Rows rows, norms, int n_threads):
 
 
 def rowwise(Form form, Rows P, Rows Q, int64_t begin, int64_t end, double tolerance_p,
-            double tolerance_q, double[::1] out, int n_threads):
-    """out[begin:end] = D(P_i || Q_i). Returns stats; the status of a refused row of Q has ROW_OF_Q added."""
+            double tolerance_q, out, int n_threads):
+    """out[begin:end] = D(P_i || Q_i), in float64 or rounded to float32. Returns stats; the status of a refused row of Q
+    has ROW_OF_Q added."""
     cdef int64_t step = max(1, min(ROWS_A_TASK, (end - begin + 4 * n_threads - 1) // (4 * n_threads)))
-    cdef int64_t tasks = (end - begin + step - 1) // step, t, first, last
+    cdef int64_t tasks = (end - begin + step - 1) // step, t, first, last, i
+    cdef int32_t single = out.dtype == np.float32
+    cdef float[::1] narrow = out if single else None
+    cdef double[:, ::1] values = np.empty((n_threads, step)) if single else out[None, :]
+    cdef double *target
     stats = Stats(n_threads)
     cdef stats_of_thread *each = (<Stats>stats).each
     cdef double[:, ::1] scratch = scratch_for(n_threads, max(4 * max(P.c.n_cols, 8 * min(P.c.n_cols, 256)),
@@ -105,11 +110,16 @@ def rowwise(Form form, Rows P, Rows Q, int64_t begin, int64_t end, double tolera
         me = threadid()
         first = begin + t * step
         last = min(first + step, end)
+        # Values of row `first` and on: rounded, they are at the start of the thread's own.
+        target = &values[me, 0] - first if single else &values[0, 0]
         if P.c.family != NULL:
-            kl_family_rowwise(&form.c, kernels, &P.c, &Q.c, first, last, &out[0], &scratch[me, 0], &each[me].stats)
+            kl_family_rowwise(&form.c, kernels, &P.c, &Q.c, first, last, target, &scratch[me, 0], &each[me].stats)
         else:
-            kernels.rowwise(&form.c, &P.c, &Q.c, first, last, tolerance_p, tolerance_q, &out[0],
+            kernels.rowwise(&form.c, &P.c, &Q.c, first, last, tolerance_p, tolerance_q, single, target,
                             &scratch[me, 0], &each[me].stats)
+        if single:
+            for i in range(first, last):
+                narrow[i] = <float>target[i]
     return stats
 
 

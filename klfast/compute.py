@@ -58,9 +58,9 @@ def rowwise(P, Q, divergence="kl", *, axis=-1, base=None, out=None, n_jobs=None)
     threads = plan.n_threads(n_jobs)
     p, q, pv, qv, shape = _broadcast(P, Q, d, axis)
     result_type = np.float32 if p.single and q.single else np.float64
-    direct = out is None and result_type == np.float64  # an array of the caller may overlap P or Q
+    direct = out is None  # an array of the caller may overlap P or Q
     out, _ = checked_out(out, shape, result_type)
-    values = out.reshape(-1) if direct else np.empty(out.size)
+    values = out.reshape(-1) if direct else np.empty(out.size, out.dtype)
     threads = plan.worth(threads, values.size * plan.row_work(pv.shape[-1], p.domain == _engine.FAMILY))
     if values.size:
         rows.run(d, form, p, q, pv, qv, shape, values, threads)

@@ -237,9 +237,10 @@ typedef struct {
     /* sum[k] += normalised row, over rows [begin, end). scratch: n_cols doubles. */
     void (*accumulate)(const kl_rows *, const kl_norm *, int64_t begin, int64_t end, double *sum,
                        double *scratch, kl_stats *);
-    /* out[i] = D(P_i || Q_i); checks as scan does. scratch: 4 * n_cols doubles, 32 * n_cols for up to 256 bins. */
+    /* out[i] = D(P_i || Q_i); checks as scan does. `single`: the caller rounds the values to float32, and any double will
+     * do that rounds to the same. scratch: 4 * n_cols doubles, 32 * n_cols for up to 256 bins. */
     void (*rowwise)(const kl_divergence *, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
-                    double tolerance_p, double tolerance_q, double *out, double *scratch, kl_stats *);
+                    double tolerance_p, double tolerance_q, int32_t single, double *out, double *scratch, kl_stats *);
     void (*entropy)(const kl_rows *, const kl_norm *, int64_t begin, int64_t end, double *out,
                     double *scratch, kl_stats *);
     /* D(p || q), finished but without entropy, of n <= KL_TOGETHER pairs of rows already read with their norms. The same

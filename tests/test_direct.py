@@ -113,3 +113,75 @@ def test_mixed_operands(isa, rng):
     np.testing.assert_allclose(kl.rowwise(P, Q), kl.rowwise(P, weights), rtol=1e-12)
     np.testing.assert_allclose(kl.rowwise(P, Q), kl.rowwise(as_logits, Q), rtol=1e-12)
     np.testing.assert_allclose(kl.rowwise(Q, P), kl.rowwise(weights, P), rtol=1e-12)
+
+
+LOGITS_OF_ANY_KIND = {
+    "random": lambda rng, n, K: [rng.standard_normal((n, K)) for _ in range(2)],
+    "wide": lambda rng, n, K: [30 * rng.standard_normal((n, K)) for _ in range(2)],
+    "near": lambda rng, n, K: near_logits(rng, n, K),
+    "masks": lambda rng, n, K: masked_logits(rng, n, K),
+    "offset": lambda rng, n, K: [rng.standard_normal((n, K)) + 120, rng.standard_normal((n, K)) - 120],
+    "large": lambda rng, n, K: [1000 * rng.standard_normal((n, K)) for _ in range(2)],
+    "one in many is huge": lambda rng, n, K: huge_logits(rng, n, K),
+}
+
+
+def near_logits(rng, n, K):
+    """Each row nearer than the one before."""
+    a = rng.standard_normal((n, K))
+    return [a, a + rng.standard_normal((n, K)) * np.geomspace(1, 1e-5, n)[:, None]]
+
+
+def masked_logits(rng, n, K):
+    a, b = rng.standard_normal((2, n, K))
+    mask = rng.random((n, K)) < np.linspace(0, 0.5, n)[:, None]
+    mask[:, 0] = False
+    b[mask & (rng.random((n, K)) < 0.5)] = -np.inf
+    a[mask] = -np.inf
+    return [a, b]
+
+
+def huge_logits(rng, n, K):
+    """A few logits from just beyond what the exponential takes to 2^120."""
+    a, b = rng.standard_normal((2, n, K))
+    for x in (a, b):
+        some = rng.integers(0, n, n // 2), rng.integers(0, K, n // 2)
+        x[some] = rng.choice([-1, 1], n // 2) * np.exp2(rng.uniform(6, 120, n // 2))
+    return [a, b]
+
+
+@pytest.mark.parametrize("kind", LOGITS_OF_ANY_KIND)
+def test_float32_answers_are_those_of_float64_rounded(isa, rng, kind):
+    for K in [*range(1, 41), 63, 64, 65, 257, 1000, 5000]:
+        logits = [x.astype(np.float32) for x in LOGITS_OF_ANY_KIND[kind](rng, 40 + 4000 // K, K)]
+        P, Q = (kl.Categorical(logits=x) for x in logits)
+        for options in ({}, {"base": 2}):
+            full = kl.rowwise(P, Q, out=np.empty(P.shape[0]), **options)
+            values = kl.rowwise(P, Q, **options)
+            assert values.dtype == np.float32
+            np.testing.assert_array_equal(values, full.astype(np.float32), f"{K} bins")
+            assert kl.rowwise(P, Q, out=np.empty_like(values), **options).tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize("K", [128256, (1 << 18) + 9])
+def test_float32_answers_of_long_rows(isa, rng, K):
+    P, Q = (kl.Categorical(logits=rng.standard_normal((3, K)).astype(np.float32)) for _ in range(2))
+    np.testing.assert_array_equal(kl.rowwise(P, Q), kl.rowwise(P, Q, out=np.empty(3)).astype(np.float32))
+
+
+def test_float32_log_probs_are_refused_as_float64_ones(isa, rng):
+    """Sums just within and just beyond the tolerance: what refuses a row must not depend on the answer's type."""
+    x = rng.standard_normal((400, 16))
+    x = (x - np.log(np.exp(x).sum(axis=1))[:, None] + np.linspace(-3e-3, 3e-3, 400)[:, None]).astype(np.float32)
+    refused = []
+    for row in x:
+        dist = kl.Categorical(log_probs=row)
+        try:
+            kl.rowwise(dist, dist, out=np.empty(()))
+            refused.append(False)
+            kl.rowwise(dist, dist)
+        except ValueError:
+            with pytest.raises(ValueError, match="not 1"):
+                kl.rowwise(dist, dist)
+            refused.append(True)
+    assert 50 < sum(refused) < 350

@@ -14,6 +14,7 @@
 #include "value.h"
 #include "features_other.h"
 #include "logit_rows.h"
+#include "logit_brief.h"
 #include "weight_rows.h"
 #include "rows.h"
 #include "encode.h"

@@ -94,18 +94,21 @@ KL_INLINE int kl_read_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, i
 
 /* KL of rows of logits: in groups, and what they leave, with an error or nearly equal, in the general way. */
 static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
-                              const double *tolerances, double *out, double *scratch, kl_stats *stats)
+                              const double *tolerances, int32_t single, double *out, double *scratch, kl_stats *stats)
 {
-    const int64_t K = P->n_cols;
+    const int64_t K = P->n_cols, brief_group = single ? kl_brief_group(P, Q) : 0, most = kl_rows_in_flight(K);
     int expected = 0;
     for (int64_t first = begin, n; first < end; first += n) {
-        const int64_t group = kl_logit_group_size(P, Q, expected);
+        const int brief = brief_group && !expected;
+        const int64_t group = brief ? brief_group : kl_logit_group_size(P, Q, expected);
         n = end - first < group ? end - first : group;
-        expected = kl_logit_group_values(P, Q, first, n, tolerances, expected, out + first, scratch);
+        expected = brief ? kl_brief_group_values(P, Q, first, n, tolerances, f->factor, out + first, scratch)
+                         : kl_logit_group_values(P, Q, first, n, tolerances, expected, out + first, scratch);
+        if (brief_group) expected = (expected & KL_EXPECT_MASKS) | kl_brief_unlikely(out + first, n);
         for (int64_t i = first, run; i < first + n; i += run ? run : 1) {
             kl_row_pair pairs[KL_IN_FLIGHT];
             int32_t zeros = 0; /* not asked for */
-            for (run = 0; run < KL_IN_FLIGHT && i + run < first + n && out[i + run] == 0; run++) {}
+            for (run = 0; run < most && i + run < first + n && out[i + run] == 0; run++) {}
             if (!kl_read_pairs(P, Q, i, run, tolerances, pairs, &zeros, scratch, stats)) return;
             for (int64_t r = 0; r < run; r++)
                 out[i + r] = kl_direct_logits(pairs[r].p, pairs[r].np, pairs[r].q, pairs[r].nq, K);
@@ -147,7 +150,8 @@ static void kl_rowwise_weights(const kl_divergence *f, const kl_rows *P, const k
 }
 
 static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
-                       double tolerance_p, double tolerance_q, double *out, double *scratch, kl_stats *stats)
+                       double tolerance_p, double tolerance_q, int32_t single, double *out, double *scratch,
+                       kl_stats *stats)
 {
     const int64_t K = P->n_cols, group = kl_rows_in_flight(K);
     const int32_t probs = P->domain == KL_PROBS;
@@ -155,7 +159,8 @@ static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *
     kl_row_pair pairs[KL_IN_FLIGHT];
     stats->isa_ran |= KL_ISA_BIT;
     if (f->kind == KL_KL && f->finish == KL_LINEAR && (probs || P->domain == KL_LOGITS) && !f->adds_entropy) {
-        (probs ? kl_rowwise_weights : kl_rowwise_logits)(f, P, Q, begin, end, tolerances, out, scratch, stats);
+        if (probs) kl_rowwise_weights(f, P, Q, begin, end, tolerances, out, scratch, stats);
+        else kl_rowwise_logits(f, P, Q, begin, end, tolerances, single, out, scratch, stats);
         return;
     }
     for (int64_t first = begin; first < end; first += group) {

@@ -80,10 +80,13 @@ KL_INLINE kl_exp_reduced kl_weight_reduce(vf64 x)
 #endif
 }
 
-/* 2^(n/8) e^s from j, or n, and (n + 2048) << 49 (which may have more for the exponent). */
+/* 2^(n/8) from j, or n, and (n + 2048) << 49 (which may have more for the exponent). */
+KL_INLINE vf64 kl_exp_scale(vi64 j, vi64 power) { return (vf64)((vu64)KL_LOOKUP_F64(KL_EXP2, j) + (vu64)power); }
+
+/* That times e^s. */
 KL_INLINE vf64 kl_exp_times(vf64 s, vi64 j, vi64 power)
 {
-    vf64 scale = (vf64)((vu64)KL_LOOKUP_F64(KL_EXP2, j) + (vu64)power), s2 = s * s;
+    vf64 scale = kl_exp_scale(j, power), s2 = s * s;
     const double *c = KL_GAMMA_SMALL;
     vf64 t = KL_FMA_F64(kl_set_f64(c[5]), s, kl_set_f64(c[4]));
     t = KL_FMA_F64(t, s2, KL_FMA_F64(kl_set_f64(c[3]), s, kl_set_f64(c[2])));

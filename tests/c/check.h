@@ -52,6 +52,7 @@ void test_coarse(const kl_kernels *);
 void test_few(const kl_kernels *);
 void test_offsets(const kl_kernels *);
 void test_logits(const kl_kernels *);
+void test_brief_logits(const kl_kernels *);
 
 /* A contiguous float64 matrix. */
 kl_rows matrix(const double *data, int64_t n, int64_t K, kl_domain domain);

@@ -135,7 +135,7 @@ static void check_rowwise(const kl_kernels *k, const kl_divergence *f, kl_domain
     for (int64_t i = 0; i < n; i++) fill(p + i * K, K, domain, i & 1), fill(q + i * K, K, domain, i & 2);
     k->scan(&P, 0, n, -1, np, &zeros, scratch, &stats);
     k->scan(&Q, 0, n, -1, nq, &zeros, scratch, &stats);
-    k->rowwise(f, &P, &Q, 0, n, -1, -1, out, scratch, &stats);
+    k->rowwise(f, &P, &Q, 0, n, -1, -1, 0, out, scratch, &stats);
     CHECK(stats.status == KL_ROW_OK && stats.isa_ran == k->bit, "%s: rowwise, kind %d", k->name, f->kind);
     for (int64_t i = 0; i < n; i++) same &= out[i] == direct_value(k, f, domain, p + i * K, np[i], q + i * K, nq[i], K);
     CHECK(same, "%s: rows of kind %d, %g, are not as they are alone, %ld x %ld", k->name, f->kind, f->number, (long)n,

@@ -76,6 +76,7 @@ int main(void)
         test_direct(k);
         test_rows(k);
         test_logits(k);
+        test_brief_logits(k);
         test_encoding(k);
         test_products(k);
         test_terms(k);

@@ -75,7 +75,7 @@ void test_logits(const kl_kernels *k)
                 const int64_t K = lengths[l];
                 const size_t size = single ? 4 : 8, bytes = (size_t)(ROWS * K) * size;
                 void *a = place(left, bytes, AT_END), *b = place(right, bytes, AT_END);
-                double out[ROWS], *scratch = place(spare, (size_t)K * 8 * (K <= 256 ? 32 : 4), AT_END);
+                double out[ROWS], rounded[ROWS], *scratch = place(spare, (size_t)K * 8 * (K <= 256 ? 32 : 4), AT_END);
                 for (int64_t r = 0; r < ROWS; r++)
                     fill(p + r * K, q + r * K, K, which < KINDS ? (kind)which : (kind)(r / 3 % KINDS));
                 for (int64_t i = 0; i < ROWS * K; i++) set(a, i, single, p[i]), set(b, i, single, q[i]);
@@ -83,12 +83,19 @@ void test_logits(const kl_kernels *k)
                 kl_stats stats = {0};
                 P.storage = Q.storage = single ? KL_FLOAT32 : KL_FLOAT64;
                 P.col_stride = Q.col_stride = (int64_t)size, P.row_stride = Q.row_stride = K * (int64_t)size;
-                k->rowwise(&itself, &P, &Q, 0, ROWS, -1, -1, out, scratch, &stats);
+                k->rowwise(&itself, &P, &Q, 0, ROWS, -1, -1, 0, out, scratch, &stats);
                 CHECK(stats.status == KL_ROW_OK && stats.isa_ran == k->bit, "%s: rowwise", k->name);
+                k->rowwise(&itself, &P, &Q, 0, ROWS, -1, -1, 1, rounded, scratch, &stats);
+                for (int64_t r = 0; r < ROWS; r++)
+                    CHECK((float)out[r] == (float)rounded[r], "%s: %ld bins, float32: %.9g, not %.9g", k->name, (long)K,
+                          (float)rounded[r], (float)out[r]);
                 for (int64_t r = 0; r < ROWS; r++)
                     compare(k, p + r * K, q + r * K, out + r, K, which < KINDS ? (kind)which : (kind)(r / 3 % KINDS));
                 set(b, 20 * K + K - 1, single, NAN);
-                k->rowwise(&itself, &P, &Q, 0, ROWS, -1, -1, out, scratch, &stats);
-                CHECK(stats.status == KL_ROW_NAN + KL_ROW_OF_Q && stats.status_row == 20, "%s: NaN in a row", k->name);
+                for (int rounds = 0; rounds < 2; rounds++) {
+                    stats = (kl_stats){0};
+                    k->rowwise(&itself, &P, &Q, 0, ROWS, -1, -1, rounds, out, scratch, &stats);
+                    CHECK(stats.status == KL_ROW_NAN + KL_ROW_OF_Q && stats.status_row == 20, "%s: NaN", k->name);
+                }
             }
 }

@@ -320,7 +320,7 @@ static void test_single(const kl_kernels *k, kl_domain domain, const double *p, 
                  .storage = KL_FLOAT32, .domain = domain}, B = A;
     kl_stats stats = {0};
     B.data = (char *)b;
-    k->rowwise(&itself, &A, &B, 0, n, -1, -1, out, scratch, &stats);
+    k->rowwise(&itself, &A, &B, 0, n, -1, -1, 0, out, scratch, &stats);
     for (int64_t i = 0; i < n; i++) {
         kl_norm norms[2];
         int32_t zeros;
@@ -353,7 +353,7 @@ void test_rows(const kl_kernels *k)
                     kl_stats stats = {0};
                     k->scan(&P, 0, n, -1, np, &zeros, scratch, &stats);
                     k->scan(&Q, 0, n, -1, nq, &zeros, scratch, &stats);
-                    k->rowwise(&itself, &P, &Q, 0, n, -1, -1, out, scratch, &stats);
+                    k->rowwise(&itself, &P, &Q, 0, n, -1, -1, 0, out, scratch, &stats);
                     CHECK(stats.status == KL_ROW_OK && stats.isa_ran == k->bit, "%s: rowwise", k->name);
                     for (int64_t i = 0; i < n; i++) {
                         double alone = direct_value(k, &itself, domain, p + i * K, np[i], q + i * K, nq[i], K);
@@ -378,7 +378,7 @@ void test_rows(const kl_kernels *k)
                     }
                     CHECK(right_sum, "%s: accumulate, %ld rows of %ld bins", k->name, (long)n, (long)K);
                     p[(n - 1) * K + K - 1] = NAN;
-                    k->rowwise(&itself, &P, &Q, 0, n, -1, -1, out, scratch, &stats);
+                    k->rowwise(&itself, &P, &Q, 0, n, -1, -1, 0, out, scratch, &stats);
                     CHECK(stats.status == KL_ROW_NAN && stats.status_row == n - 1, "%s: NaN in the last bin", k->name);
                 }
 }
