@@ -97,7 +97,7 @@ static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl
                               const double *tolerances, int32_t single, double *out, double *scratch, kl_stats *stats)
 {
     const int64_t K = P->n_cols, brief_group = single ? kl_brief_group(P, Q) : 0, most = kl_rows_in_flight(K);
-    int expected = 0;
+    int expected = brief_group && begin < end ? kl_brief_starts_near(P, Q, begin) : 0;
     for (int64_t first = begin, n; first < end; first += n) {
         const int brief = brief_group && !expected;
         const int64_t group = brief ? brief_group : kl_logit_group_size(P, Q, expected);
@@ -109,6 +109,7 @@ static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl
             kl_row_pair pairs[KL_IN_FLIGHT];
             int32_t zeros = 0; /* not asked for */
             for (run = 0; run < most && i + run < first + n && out[i + run] == 0; run++) {}
+            if (!run) continue;
             if (!kl_read_pairs(P, Q, i, run, tolerances, pairs, &zeros, scratch, stats)) return;
             for (int64_t r = 0; r < run; r++)
                 out[i + r] = kl_direct_logits(pairs[r].p, pairs[r].np, pairs[r].q, pairs[r].nq, K);
