@@ -13,7 +13,7 @@ static const double KL_EXP_BRIEF[5] = {1, 0x1.ffffffb13431dp-1, 0x1.ffffffe5bc28
 /* The relative error of a weight: the polynomial's, and roundings below 1e-13. */
 #define KL_BRIEF_WEIGHT 8.3e-11
 
-/* A value below it is likely to be left: one in four. */
+/* Of values next below it one in four is left, and more of smaller ones. */
 #define KL_BRIEF_LEAST 0x1p-5
 
 /* Most pairs in a group. Its rows stay in the second-level cache, so that a pair that is left is not fetched again. */
