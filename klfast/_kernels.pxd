@@ -171,7 +171,10 @@ cdef extern from "klfast.h" nogil:
         int64_t k, capacity
         int32_t skip_self, same
         kl_sample sample
+        const float *few
 
+    int64_t kl_few_floats(const kl_pairing *, const kl_top *)
+    void kl_few_columns(const kl_pairing *, float *)
     void kl_top_block(const kl_pairing *, const kl_top *, int64_t, int64_t, int64_t, int64_t,
                       double *, int64_t *, void *, kl_stats *)
     ctypedef struct kl_hit:

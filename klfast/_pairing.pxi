@@ -34,7 +34,7 @@ cdef class Columns:
     cdef readonly int role
     cdef readonly bint single
     cdef readonly str isa
-    cdef object norms, sample
+    cdef object norms, sample, few
 
     def __init__(self, Form form, Rows rows, norms, Center center, int role, bint single, bint with_support,
                  bint coarse, double slack_factor, double slack_floor, int n_threads):
@@ -228,6 +228,9 @@ cdef class Pairing:
         cdef kl_top top
         top.k, top.skip_self, top.same = k, skip_self, same
         top.sample = self.right.sampled()
+        top.few = NULL
+        if kl_few_floats(&self.c, &top):
+            top.few = self._few(kl_few_floats(&self.c, &top))
         top.capacity = k + max(16, k // 2)
         cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c, s
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
@@ -248,6 +251,13 @@ cdef class Pairing:
             kl_top_block(&self.c, &top, r, min(r + block, end), c, min(c + part, m), &v[s, r - begin, 0],
                          &j[s, r - begin, 0], &space[me, 0], &each[me].stats)
         return values, columns
+
+    cdef const float *_few(self, int64_t size) except NULL:
+        if self.right.few is None:
+            few = memory.empty((size,), np.float32)
+            kl_few_columns(&self.c, <float *>address(few))
+            self.right.few = few
+        return <const float *>address(self.right.few)
 
     def within(self, double radius, bint skip_self, int64_t begin, int64_t end, int64_t limit):
         """(values, columns, counts of the rows) of the pairs up to `radius`, each row's by (value, column); None if

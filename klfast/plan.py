@@ -239,6 +239,7 @@ COLUMNS_A_BLOCK = 512
 FEW_COLUMNS = 2048
 FEW_BYTES = 1 << 18
 FEW_PAIRS = 96 << 10
+FEW_ROWS = 96  # register tiles of 12 rows, and panels of 32 where rows lie in the lanes (nearest.c)
 BLOCK_BYTES = 1 << 19
 DENSE_BINS = 256  # up to here, dense blocks have PANEL rows
 BLOCKS_A_THREAD = 16  # half a block is lost at the end of a slab: 3% of a thread's share
@@ -255,7 +256,7 @@ def blocks(n: int, m: int, n_bins: int, threads: int, dense: bool = False, in_by
     columns = max(64, min(COLUMNS_A_BLOCK, fit) // 64 * 64)
     if in_bytes and m <= FEW_COLUMNS and m * n_bins <= FEW_BYTES:
         columns = math.ceil(m / 64) * 64 + 64
-        rows = max(PANEL, min(rows, FEW_PAIRS // columns) // PANEL * PANEL)
+        rows = max(FEW_ROWS, min(rows, FEW_PAIRS // columns) // FEW_ROWS * FEW_ROWS)
     if threads == 1:
         return Blocks(rows, columns, 1)
     # Blocks enough that the last ones even out, or smaller blocks of rows; still too few: split the columns.

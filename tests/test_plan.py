@@ -33,7 +33,7 @@ def test_blocks(n, m, n_bins, threads, rows, columns, parts):
 
 
 @pytest.mark.parametrize("m, n_bins, rows, columns", [
-    (300, 32, 240, 384), (1000, 32, 72, 1088), (2000, 128, 24, 2112), (2002, 131, 384, 448), (2049, 32, 384, 512)])
+    (300, 32, 192, 384), (1000, 32, 96, 1088), (2000, 128, 96, 2112), (2002, 131, 384, 448), (2049, 32, 384, 512)])
 def test_blocks_of_few_columns_in_bytes(m, n_bins, rows, columns):
     assert plan.blocks(10**6, m, n_bins, 1, in_bytes=True) == plan.Blocks(rows, columns, 1)
 
