@@ -165,7 +165,8 @@ cdef class Pairing:
 
     def __init__(self, Form form, Rows left, left_norms, Columns right, *, double norm_factor, double slack_factor,
                  double slack_floor, left_extra=None, left_class=None, right_class=None,
-                 int64_t row_block, int64_t column_block, int n_threads):
+                 int64_t row_block, int64_t column_block, int n_threads, unchecked=None):
+        """`unchecked`: the tolerance of the sums of left rows whose norms are still to be computed (`checks_left`)."""
         if right.isa != active.name.decode():
             raise RuntimeError(f"the columns were encoded for {right.isa}, the active ISA is {active_isa()}")
         if left_class is not None:
@@ -198,6 +199,9 @@ cdef class Pairing:
             self.c.left_class = <const int64_t *>address(left_class)
             self.c.right_class = <const int64_t *>address(right_class)
         self.c.row_block, self.c.column_block = row_block, column_block
+        self.c.unchecked, self.c.sum_tolerance = NULL, 0
+        if unchecked is not None:
+            self.c.unchecked, self.c.sum_tolerance = <kl_norm *>address(left_norms), unchecked
 
     def dense(self, out, int64_t begin, int64_t end, int64_t column_parts, double accept, bint stream):
         """Write the values of rows [begin, end) to those rows of out (float32 or float64, any strides); `stream`: past
@@ -221,6 +225,13 @@ cdef class Pairing:
             c = t % parts * part
             kl_dense_block(&self.c, &o, r, min(r + block, end), c, min(c + part, m), &space[me, 0],
                            &each[me].stats)
+
+    def checks_left(self, int64_t k, bint skip_self):
+        """Whether `top` checks rows as it comes to them: `stats.refused` tells. Else unchecked ones must be before."""
+        cdef kl_top top
+        memset(&top, 0, sizeof(kl_top))
+        top.k, top.skip_self = k, skip_self
+        return bool(kl_checks_left(&self.c, &top))
 
     def top(self, int64_t k, bint skip_self, bint same, int64_t begin, int64_t end, int64_t column_parts, out):
         """(values, columns), each (parts, end - begin, k): the k nearest within each part of the columns. `same`: row i

@@ -340,6 +340,8 @@ typedef struct {
     const int64_t *left_class, *right_class;
     int64_t column_block;           /* columns a tile, a multiple of the panel width           */
     int64_t row_block;              /* rows a tile, a multiple of the panel height             */
+    kl_norm *unchecked;             /* left_norms that are still to be computed, see kl_checks_left; or NULL */
+    double sum_tolerance;           /* of those rows, as kernels.scan takes it                 */
 } kl_pairing;
 
 /* Bytes of working memory that a thread needs; top_capacity: candidates kept a row, 0 for dense. */
@@ -374,6 +376,9 @@ typedef struct {
     kl_sample sample;
     const float *few; /* the columns once more, see kl_few_floats; or NULL */
 } kl_top;
+/* Whether the search checks rows as it comes to them, and computes their norms; else that is to be done before. A block
+ * with a row that must be refused ends with the status of its first one, and no answer. */
+int kl_checks_left(const kl_pairing *, const kl_top *);
 /* How many floats the search asks for as `few`, or 0; and they, which depend on the columns alone. */
 int64_t kl_few_floats(const kl_pairing *, const kl_top *);
 void kl_few_columns(const kl_pairing *, float *few);

@@ -49,6 +49,20 @@ def test_bad_entries(isa, call, side, parameter, value, message):
         CALLS[call](P, Q)
 
 
+@pytest.mark.parametrize("m", [1, 16, 300, 2100])
+@pytest.mark.parametrize("divergence", ["kl", "reverse_kl", "cross_entropy", "generalized_kl", "js"])
+def test_the_first_bad_row_of_many(all_threads, divergence, m):
+    """Also where the rows are checked on the way, in blocks that threads take in any order."""
+    rng = np.random.default_rng(m)
+    P, Q = rng.dirichlet(np.ones(8), 1500), rng.dirichlet(np.ones(8), m)
+    P[[1300, 900, 901], [1, 2, 3]] = np.nan, -1, np.inf
+    for call in (kl.nearest, kl.pairwise):
+        with pytest.raises(ValueError, match="^P: row 900, bin 2 is -1;"):
+            call(P, Q, divergence)
+    good = P[:900]
+    np.testing.assert_array_equal(kl.nearest(good, Q, divergence)[1], kl.pairwise(good, Q, divergence).argmin(axis=1))
+
+
 def consumers(divergence):
     """Every function that takes a divergence, as a function of P and Q."""
     return [lambda P, Q: kl.rowwise(P, Q, divergence), lambda P, Q: kl.pairwise(P, Q, divergence),

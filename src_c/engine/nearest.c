@@ -16,10 +16,24 @@ int kl_takes_nearest(const kl_pairing *p, const kl_top *top, int64_t cols)
 int64_t kl_few_floats(const kl_pairing *p, const kl_top *top)
 {
     const int64_t cols = p->right->n_rows, K = kl_width_of(p->divergence, p->right);
-    kl_top nearest = *top;
-    nearest.few = (const float *)p->features; /* if there were any */
+    kl_top with = *top;
+    with.few = (const float *)p->features; /* any */
     const int takes = p->bytes.bytes && !p->left->family && cols <= KL_FEW_MOST && K <= KL_FEW_BINS;
-    return takes && kl_takes_nearest(p, &nearest, cols) ? KL_FEW_FLOATS(K, cols) : 0;
+    return takes && kl_takes_nearest(p, &with, cols) ? KL_FEW_FLOATS(K, cols) : 0;
+}
+
+int kl_checks_left(const kl_pairing *p, const kl_top *top)
+{
+    return p->unchecked && (kl_takes_nearest(p, top, p->right->n_rows) || kl_few_floats(p, top));
+}
+
+/* Whether rows [begin, end) may be used. */
+static int checked(const kl_pairing *p, const kl_workspace *w, int64_t begin, int64_t end, kl_stats *stats)
+{
+    int32_t zeros = 0; /* not asked for */
+    if (!p->unchecked) return 1;
+    p->kernels->scan(p->left, begin, end, p->sum_tolerance, p->unchecked, &zeros, w->scratch, stats);
+    return stats->status == KL_ROW_OK;
 }
 
 void kl_few_columns(const kl_pairing *p, float *few)
@@ -61,6 +75,7 @@ void kl_nearest_block(const kl_pairing *p, const float *few, kl_workspace *w, in
     }
     for (int64_t r = begin; r < end; r += panel) {
         const int64_t rows = end - r < panel ? end - r : panel;
+        if (!checked(p, w, r, r + rows, stats)) return;
         kl_encode_left(p, w, r, r + rows, stats);
         kl_product_args args = kl_block_args(p, w, rows, col_begin, col_end - col_begin);
         args.kept = w->hit_value;

@@ -141,8 +141,8 @@ KL_INLINE int64_t kl_few_pack_hits(const kl_product_args *args, const kl_few_pac
     return n;
 }
 
-/* x . y, `stride` of KL_FEW_STRIDE. A chain of roundings, folds among them, is shorter than along the bins, or by no
- * more longer than the certificate has to spare (plan.py: FEATURE_ROUNDINGS). */
+/* x . y, `stride` of KL_FEW_STRIDE. No chain of roundings, folds among them, is longer than along the bins: those of
+ * padding are exact. */
 KL_INLINE float kl_few_dot(const float *x, const float *y, int64_t stride)
 {
     vf32 sum = {0};
