@@ -253,8 +253,10 @@ cdef class Pairing:
         cdef int64_t[:, :, ::1] j = columns
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, top.capacity))
         cdef stats_of_thread *each = self.stats.each
+        # Where there are many, a thread gets neighbouring blocks, whose rows it has asked for.
+        cdef int64_t together = max(1, min(8, rows * parts // (16 * self.n_threads)))
         cdef int me
-        for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
+        for t in prange(rows * parts, nogil=True, schedule="dynamic", chunksize=together, num_threads=self.n_threads):
             me = threadid()
             s = t % parts
             r = begin + t // parts * block

@@ -1,7 +1,7 @@
 /* The nearest of few columns, rows in the lanes (few.h): what the screen leaves, little more than one column a row,
  * goes straight to the exact values, and the least of those to the answer, without lists of candidates. A panel of rows
- * at a time, so that each row comes from memory once; the next panel's are asked for between exact values, because all
- * at once they would be waited for. */
+ * at a time, so that each row comes from memory once; the next panel's, the block's end or not, are asked for between
+ * exact values, because all at once they would be waited for. */
 #include "pairing.h"
 
 #include <stddef.h>
@@ -83,7 +83,7 @@ void kl_nearest_block(const kl_pairing *p, const float *few, kl_workspace *w, in
         p->kernels->nearest(&args, stats);
         stats->candidates += (uint64_t)args.n_doubts;
         for (int64_t h = 0; h < args.n_doubts; h++) {
-            if (r + panel + h < end) kl_prefetch(p->left, p->left_norms, r + panel + h);
+            if (r + panel + h < p->left->n_rows) kl_prefetch(p->left, p->left_norms, r + panel + h);
             b.rows[b.count] = r + (args.doubts[h] >> 16);
             b.cols[b.count++] = col_begin + (args.doubts[h] & 0xffff);
             if (b.count == together) settle(p, w, &b, stats);
