@@ -230,7 +230,8 @@ class Index:
 
     def _search(self, left, reference, k, same, distinct, threads, progress):
         form, skip_self = self.divergence.form, same and not distinct
-        pairing, blocks, first = self._pair(form, left, reference, (None, None), True, distinct, threads)
+        pairing, blocks, first = self._pair(form, left, reference, (None, None), True, distinct, threads,
+                                            nearest=k == 1 and not skip_self)
         m = pairing.right.rows.shape[0]
         if not pairing.checks_left(k, skip_self):
             left.check()
@@ -247,12 +248,12 @@ class Index:
         return form.support != _engine.SUPPORT_FREE and any(side.has_zeros for side in sides)
 
     def _pair(self, form, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int,
-              dense=False):
+              dense=False, nearest=False):
         """The pairing with the reference encoded, the blocks to walk it in, and the rows of the first slab."""
         form = form.tiled_as(reference.form)
         single = single and form.shape != _engine.SUM_FAMILY
         coarse = (single and not dense and form.shape == _engine.PRODUCT
-                  and plan.coarse(reference.operand.n, reference.width))
+                  and plan.coarse(reference.operand.n, reference.width, nearest))
         columns = reference.columns(single, distinct, self._supports(form, left, reference), coarse)
         m, c = columns.rows.shape[0], reference.certificate(single)
         products = plan.products(reference.width, form.shape == _engine.PRODUCT)

@@ -136,3 +136,10 @@ def test_a_sample_has_a_column_of_each_part(m, width, count):
 
 def test_no_sample_of_few_columns_or_of_too_many_bins():
     assert plan.sample(plan.SAMPLE_FROM - 1, 64).size == plan.sample(10**6, 10**6).size == 0
+
+
+@pytest.mark.parametrize("m, width, nearest, expected", [
+    (127, 32, True, False), (128, 32, True, True), (255, 32, False, False), (256, 32, False, True), (256, 3, True, False),
+    (256, 4, True, True), (10**6, 1 << 15, False, True), (10**6, (1 << 15) + 1, False, False)])
+def test_bytes_come_first(m, width, nearest, expected):
+    assert plan.coarse(m, width, nearest) == expected
