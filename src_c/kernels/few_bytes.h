@@ -8,8 +8,8 @@
  */
 typedef struct { float step, residual, size, slack; } kl_few_pack;
 
-/* What few_columns made: the features of each column, the packs, and the largest offset in the units that they are
- * multiplied into. */
+/* What few_columns made: the features of each column, the packs, and the largest offset, or 1, in the units that they
+ * are multiplied into: near rows, which are nearly the centre, may be beyond float32. */
 typedef struct { const float *features; const kl_few_pack *packs; float reach; } kl_few_right;
 
 KL_INLINE kl_few_right kl_few_right_of(const kl_product_args *args)
@@ -28,7 +28,7 @@ static kl_few_pack kl_few_pack_of(const kl_product_args *args, int64_t c, float 
     kl_few_pack pack = {1 / inverse, 0, 0, 0};
     for (int64_t j = c; j < c + KL_PACK; j++) {
         const float size = b->norm[j] + b->residual[j], residual = b->residual[j] + size * 0x1p-20f;
-        const float far = fabsf(offset[j]) * up;
+        const float far = (fabsf(offset[j]) > 1 ? fabsf(offset[j]) : 1) * up;
         pack.residual = residual > pack.residual ? residual : pack.residual;
         pack.size = size > pack.size ? size : pack.size;
         pack.slack = slack[j] > pack.slack ? slack[j] : pack.slack;

@@ -74,6 +74,27 @@ static void check_list(const kl_kernels *k, const kl_product_args *a, const kl_e
           (long)a->cols, (long)a->K, a->few ? " by bytes" : "");
 }
 
+/* By bytes: the lower ends of packs of four columns, in units of the row's bytes and without its slack. They are left
+ * of the last panel, unless that had to do without. */
+static void check_ends(const kl_kernels *k, const kl_product_args *a, const kl_encode_args *left,
+                       const kl_encode_args *right)
+{
+    const int64_t first = (a->rows - 1) / k->nr32 * k->nr32;
+    const float reach = a->few[KL_FEW_FLOATS(a->K, a->cols) - 1];
+    int below = 1;
+    for (int64_t i = first; i < a->rows; i++)
+        if (!(left->bytes.inverse[i] * reach < 0x1p120f)) return;
+    for (int64_t lane = 0, i = first; i < a->rows; i++, lane++) {
+        long double value[COLS], bound[COLS];
+        values_of(left, right, i, value, bound);
+        for (int64_t j = 0; j < a->cols; j++) {
+            const long double end = ((float *)a->hit_bound)[j / 4 * k->nr32 + lane];
+            below &= !(end / left->bytes.inverse[i] - 2 * ((float *)left->slack)[i] > value[j] + bound[j]);
+        }
+    }
+    CHECK(below, "%s: ends by bytes, %ld x %ld x %ld", k->name, (long)a->rows, (long)a->cols, (long)a->K);
+}
+
 static void test_block(const kl_kernels *k, int64_t n, int64_t m, int64_t K, int near, side s, region *r)
 {
     static double x[ROWS * BINS], y[COLS * BINS];
@@ -107,6 +128,7 @@ static void test_block(const kl_kernels *k, int64_t n, int64_t m, int64_t K, int
     a.few = few;
     k->nearest(&a, &stats);
     check_list(k, &a, &left, &right);
+    check_ends(k, &a, &left, &right);
 }
 
 void test_few(const kl_kernels *k)
