@@ -147,6 +147,8 @@ cdef extern from "klfast.h" nogil:
         const int64_t *left_class
         const int64_t *right_class
         int64_t column_block, row_block
+        kl_norm *unchecked
+        double sum_tolerance
 
     int64_t kl_workspace_bytes(const kl_pairing *, int64_t)
 
@@ -171,7 +173,11 @@ cdef extern from "klfast.h" nogil:
         int64_t k, capacity
         int32_t skip_self, same
         kl_sample sample
+        const float *few
 
+    int kl_checks_left(const kl_pairing *, const kl_top *)
+    int64_t kl_few_floats(const kl_pairing *, const kl_top *)
+    void kl_few_columns(const kl_pairing *, float *)
     void kl_top_block(const kl_pairing *, const kl_top *, int64_t, int64_t, int64_t, int64_t,
                       double *, int64_t *, void *, kl_stats *)
     ctypedef struct kl_hit:

@@ -34,7 +34,7 @@ cdef class Columns:
     cdef readonly int role
     cdef readonly bint single
     cdef readonly str isa
-    cdef object norms, sample
+    cdef object norms, sample, few
 
     def __init__(self, Form form, Rows rows, norms, Center center, int role, bint single, bint with_support,
                  bint coarse, double slack_factor, double slack_floor, int n_threads):
@@ -165,7 +165,8 @@ cdef class Pairing:
 
     def __init__(self, Form form, Rows left, left_norms, Columns right, *, double norm_factor, double slack_factor,
                  double slack_floor, left_extra=None, left_class=None, right_class=None,
-                 int64_t row_block, int64_t column_block, int n_threads):
+                 int64_t row_block, int64_t column_block, int n_threads, unchecked=None):
+        """`unchecked`: the tolerance of the sums of left rows whose norms are still to be computed (`checks_left`)."""
         if right.isa != active.name.decode():
             raise RuntimeError(f"the columns were encoded for {right.isa}, the active ISA is {active_isa()}")
         if left_class is not None:
@@ -198,6 +199,9 @@ cdef class Pairing:
             self.c.left_class = <const int64_t *>address(left_class)
             self.c.right_class = <const int64_t *>address(right_class)
         self.c.row_block, self.c.column_block = row_block, column_block
+        self.c.unchecked, self.c.sum_tolerance = NULL, 0
+        if unchecked is not None:
+            self.c.unchecked, self.c.sum_tolerance = <kl_norm *>address(left_norms), unchecked
 
     def dense(self, out, int64_t begin, int64_t end, int64_t column_parts, double accept, bint stream):
         """Write the values of rows [begin, end) to those rows of out (float32 or float64, any strides); `stream`: past
@@ -222,12 +226,22 @@ cdef class Pairing:
             kl_dense_block(&self.c, &o, r, min(r + block, end), c, min(c + part, m), &space[me, 0],
                            &each[me].stats)
 
+    def checks_left(self, int64_t k, bint skip_self):
+        """Whether `top` checks rows as it comes to them: `stats.refused` tells. Else unchecked ones must be before."""
+        cdef kl_top top
+        memset(&top, 0, sizeof(kl_top))
+        top.k, top.skip_self = k, skip_self
+        return bool(kl_checks_left(&self.c, &top))
+
     def top(self, int64_t k, bint skip_self, bint same, int64_t begin, int64_t end, int64_t column_parts, out):
         """(values, columns), each (parts, end - begin, k): the k nearest within each part of the columns. `same`: row i
         is column i. A single part is written to `out`, two arrays (end - begin, k)."""
         cdef kl_top top
         top.k, top.skip_self, top.same = k, skip_self, same
         top.sample = self.right.sampled()
+        top.few = NULL
+        if kl_few_floats(&self.c, &top):
+            top.few = self._few(kl_few_floats(&self.c, &top))
         top.capacity = k + max(16, k // 2)
         cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c, s
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
@@ -239,8 +253,10 @@ cdef class Pairing:
         cdef int64_t[:, :, ::1] j = columns
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, top.capacity))
         cdef stats_of_thread *each = self.stats.each
+        # Where there are many, a thread gets neighbouring blocks, whose rows it has asked for.
+        cdef int64_t together = max(1, min(8, rows * parts // (16 * self.n_threads)))
         cdef int me
-        for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
+        for t in prange(rows * parts, nogil=True, schedule="dynamic", chunksize=together, num_threads=self.n_threads):
             me = threadid()
             s = t % parts
             r = begin + t // parts * block
@@ -248,6 +264,13 @@ cdef class Pairing:
             kl_top_block(&self.c, &top, r, min(r + block, end), c, min(c + part, m), &v[s, r - begin, 0],
                          &j[s, r - begin, 0], &space[me, 0], &each[me].stats)
         return values, columns
+
+    cdef const float *_few(self, int64_t size) except NULL:
+        if self.right.few is None:
+            few = memory.empty((size,), np.float32)
+            kl_few_columns(&self.c, <float *>address(few))
+            self.right.few = few
+        return <const float *>address(self.right.few)
 
     def within(self, double radius, bint skip_self, int64_t begin, int64_t end, int64_t limit):
         """(values, columns, counts of the rows) of the pairs up to `radius`, each row's by (value, column); None if

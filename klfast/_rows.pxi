@@ -3,12 +3,12 @@
 ROWS_A_TASK = 1024  # of the O(n K) loops; also fixes the order in which the centre is added up
 
 
-def scan(Rows rows, double tolerance, int n_threads):
-    """Check every row and compute its norm. Returns (norms, has_zeros, stats)."""
+def scan(Rows rows, double tolerance, int n_threads, out=None):
+    """Check every row and compute its norm. Returns (norms, has_zeros, stats); the norms in `out` if given."""
     cdef int64_t n = rows.c.n_rows, tasks = (n + ROWS_A_TASK - 1) // ROWS_A_TASK, t, end
     stats = Stats(n_threads)
     cdef stats_of_thread *each = (<Stats>stats).each
-    result = np.zeros(n, NORM)
+    result = np.zeros(n, NORM) if out is None else out
     cdef kl_norm *norms = <kl_norm *>address(result)
     cdef int32_t[:, ::1] zeros = np.zeros((n_threads, 16), np.int32)
     cdef double[:, ::1] scratch = scratch_for(n_threads, rows.c.n_cols)

@@ -13,6 +13,7 @@ import scipy.sparse
 from tqdm import tqdm
 
 from . import _engine, memory, plan
+from .encoding import Operand
 
 SLAB_SECONDS = 0.2
 
@@ -48,14 +49,16 @@ def dense(pairing: _engine.Pairing, out: np.ndarray, stream: bool, unit: int, pa
     return out
 
 
-def top(pairing: _engine.Pairing, n: int, m: int, k: int, skip_self: bool, same: bool, unit: int, parts: int,
+def top(pairing: _engine.Pairing, left: Operand, m: int, k: int, skip_self: bool, same: bool, unit: int, parts: int,
         first: int, progress):
     """The k nearest columns of each row: (values, columns), ordered by (value, column). `same`: row i is column i."""
+    n = left.n
     values, columns = memory.empty((n, k), np.float64), memory.empty((n, k), np.int64)
     pairing.right.take_sample(plan.sample(m, pairing.right.form.width(pairing.right.rows)))
 
     def work(begin, end):
         v, c = pairing.top(k, skip_self, same, begin, end, parts, (values[begin:end], columns[begin:end]))
+        left.refuse(pairing.stats)
         if len(v) > 1:
             values[begin:end], columns[begin:end] = _merge(v, c, k)
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from . import _engine, plan
+from . import _engine, memory, plan
 from .distributions import Categorical
 from .divergences import Divergence
 
@@ -58,6 +58,7 @@ class Operand:
         """The same distributions read as log-weights, to meet an operand that has logits."""
         if self.rows.domain == _engine.LOGITS:
             return self
+        self.check()
         rows = self.rows.as_logits()
         norms, has_zeros, _ = _engine.scan(rows, -1.0, self.threads)
         return Operand(rows, norms, has_zeros, self.single, self.threads)
@@ -66,6 +67,60 @@ class Operand:
         return Operand(self.rows.select(index), np.ascontiguousarray(self.norms[index]), self.has_zeros,
                        self.single, self.threads)
 
+    @property
+    def room(self) -> np.ndarray:
+        """The norms, or where they are still to be computed room for them."""
+        return self.norms
+
+    @property
+    def unchecked(self) -> float | None:
+        """The tolerance of the sums while the rows are unchecked, else None."""
+        return None
+
+    def check(self) -> None:
+        """Check the rows if they are not; ValueError names the first bad place."""
+
+    def refuse(self, stats: _engine.Stats) -> None:
+        """The same where a consumer has checked rows."""
+
+
+class Unchecked(Operand):
+    """Rows that are checked when their norms are first asked for, unless a consumer does it on its way: one that looks
+    at each row once waits for their memory half as long."""
+
+    def __init__(self, dist: Categorical, rows: _engine.Rows, name: str, tolerance: float, threads: int):
+        self.dist, self.rows, self.name, self.tolerance = dist, rows, name, tolerance
+        self.single, self.threads = dist.single, threads
+
+    @cached_property
+    def room(self) -> np.ndarray:
+        return memory.empty((self.n,), _engine.NORM)
+
+    @cached_property
+    def _scanned(self) -> tuple[np.ndarray, bool]:
+        norms, has_zeros, stats = _engine.scan(self.rows, self.tolerance, self.threads, self.room)
+        self.refuse(stats)
+        return norms, has_zeros
+
+    def check(self) -> None:
+        self._scanned  # noqa: B018 - raises
+
+    @property
+    def norms(self) -> np.ndarray:
+        return self._scanned[0]
+
+    @property
+    def has_zeros(self) -> bool:
+        return self._scanned[1]
+
+    @property
+    def unchecked(self) -> float | None:
+        return None if "_scanned" in self.__dict__ else self.tolerance
+
+    def refuse(self, stats: _engine.Stats) -> None:
+        if stats.refused:
+            raise refused(self.dist, self.rows, self.name, stats)
+
 
 def refused(dist, rows: _engine.Rows, name: str, stats: _engine.Stats, place: str | None = None) -> ValueError:
     """The error for the first row that a check refused."""
@@ -73,9 +128,9 @@ def refused(dist, rows: _engine.Rows, name: str, stats: _engine.Stats, place: st
     return dist.refusal(rows, name, status, row, value, place or f"row {row}")
 
 
-def check(dist: Categorical, name: str, threads: int, measure: bool = False) -> Operand:
+def check(dist: Categorical, name: str, threads: int, measure: bool = False, later: bool = False) -> Operand:
     """Check every row of a matrix of distributions, or with `measure` of nonnegative measures; ValueError names the
-    first bad place."""
+    first bad place. `later`: where the rows can wait, they are `Unchecked`."""
     if len(dist.shape) != 2 and dist.domain == _engine.FAMILY:
         raise ValueError(f"{name} must have one batch dimension, one distribution a row; {dist.name} has batch_shape "
                          f"{dist.batch_shape}")
@@ -86,7 +141,10 @@ def check(dist: Categorical, name: str, threads: int, measure: bool = False) -> 
         raise ValueError(f"{name} has shape {dist.shape}: distributions need at least one bin")
     rows = as_measure(dist, dist.rows(), name) if measure else dist.rows()
     threads = plan.worth(threads, dist.shape[0] * plan.row_work(dist.shape[1], dist.domain == _engine.FAMILY))
-    norms, has_zeros, stats = _engine.scan(rows, -1.0 if measure else dist.sum_tolerance, threads)
+    tolerance = -1.0 if measure else dist.sum_tolerance
+    if later and dist.domain != _engine.FAMILY:
+        return Unchecked(dist, rows, name, tolerance, threads)
+    norms, has_zeros, stats = _engine.scan(rows, tolerance, threads)
     if stats.refused:
         raise refused(dist, rows, name, stats)
     return Operand(rows, norms, has_zeros, dist.single, threads)

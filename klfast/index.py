@@ -105,7 +105,7 @@ class Index:
         threads = self._threads(n_jobs)
         m = self._operand.n
         k = checked_k(k, m, P is None)
-        left, reference = self._meet(P, threads)
+        left, reference = self._meet(P, threads, later=k == 1 and m <= plan.FEW_COLUMNS)
         if left.n == 0:
             return np.empty((0, k)), np.empty((0, k), np.int64)
         if m < 2:
@@ -203,8 +203,9 @@ class Index:
     def _form(self, base) -> _engine.Form:
         return self.divergence.form if base is None else self.divergence.form_in(base_factor(base, self.divergence))
 
-    def _meet(self, P, threads: int) -> tuple[Operand, Reference]:
-        """The rows and the reference in one domain: weights that meet log-weights are read as logarithms."""
+    def _meet(self, P, threads: int, later: bool = False) -> tuple[Operand, Reference]:
+        """The rows and the reference in one domain: weights that meet log-weights are read as logarithms. `later`: rows
+        that fit may be unchecked."""
         if P is None:
             return self._operand, self._reference
         p = as_distribution(P)
@@ -212,7 +213,8 @@ class Index:
             p, q = as_pair(p.distribution, self._given.distribution)
             if q.family != self._given.family:  # Bernoulli by probabilities, asked about logits
                 return self._converted(q)._meet(p, threads)
-        left = check(p, "P", threads, self.divergence.measure)
+        fits = len(p.shape) == 2 and p.shape[1] == self._operand.n_bins
+        left = check(p, "P", threads, self.divergence.measure, later and fits)
         check_match(p, self._given, self.divergence, left.n_bins, self._operand.n_bins)
         if left.rows.domain == _engine.LOGITS:
             return left, self._reference.as_logits
@@ -228,9 +230,12 @@ class Index:
 
     def _search(self, left, reference, k, same, distinct, threads, progress):
         form, skip_self = self.divergence.form, same and not distinct
-        pairing, blocks, first = self._pair(form, left, reference, (None, None), True, distinct, threads)
+        pairing, blocks, first = self._pair(form, left, reference, (None, None), True, distinct, threads,
+                                            nearest=k == 1 and not skip_self)
         m = pairing.right.rows.shape[0]
-        result = consumers.top(pairing, left.n, m, k, skip_self, same, blocks.rows * threads, blocks.column_parts, first,
+        if not pairing.checks_left(k, skip_self):
+            left.check()
+        result = consumers.top(pairing, left, m, k, skip_self, same, blocks.rows * threads, blocks.column_parts, first,
                                progress)
         self.info = _info(pairing, left.n * m)
         return result
@@ -243,21 +248,22 @@ class Index:
         return form.support != _engine.SUPPORT_FREE and any(side.has_zeros for side in sides)
 
     def _pair(self, form, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int,
-              dense=False):
+              dense=False, nearest=False):
         """The pairing with the reference encoded, the blocks to walk it in, and the rows of the first slab."""
         form = form.tiled_as(reference.form)
         single = single and form.shape != _engine.SUM_FAMILY
         coarse = (single and not dense and form.shape == _engine.PRODUCT
-                  and plan.coarse(reference.operand.n, reference.width))
+                  and plan.coarse(reference.operand.n, reference.width, nearest))
         columns = reference.columns(single, distinct, self._supports(form, left, reference), coarse)
         m, c = columns.rows.shape[0], reference.certificate(single)
         products = plan.products(reference.width, form.shape == _engine.PRODUCT)
         threads = plan.worth(threads, left.n * (left.row_work + m * products // plan.PRODUCTS_A_BIN))
         blocks = plan.blocks(left.n, m, reference.width, threads, dense, columns.bytes.size > 0)
+        extra = left.entropy if self.divergence.adds_entropy else None
         pairing = _engine.Pairing(
-            form, left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
-            left_extra=left.entropy if self.divergence.adds_entropy else None, left_class=classes[0],
-            right_class=classes[1], row_block=blocks.rows, column_block=blocks.columns, n_threads=threads)
+            form, left.rows, left.room, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
+            left_extra=extra, left_class=classes[0], right_class=classes[1], row_block=blocks.rows,
+            column_block=blocks.columns, n_threads=threads, unchecked=left.unchecked)
         return pairing, blocks, plan.first_slab(m, products, threads)
 
 

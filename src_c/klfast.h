@@ -208,8 +208,8 @@ typedef struct {
                                   kl_kernels.coarse of them beyond the last panel */
     void *kept;                /* ends, hits */
     int64_t kept_stride;
-    int64_t most;              /* hits by bytes: beyond so many it may stop */
     int32_t one;               /* ends */
+    const float *few;          /* nearest: what few_columns made of the columns, or NULL: without bytes */
     int64_t passed;            /* out: rows of tiles that the coarse screen let through */
     void *out;
     int64_t out_stride;
@@ -219,8 +219,12 @@ typedef struct {
     int64_t n_doubts;          /* out */
 } kl_product_args;
 #define KL_LINE_BYTES 64
-#define KL_FEW 256      /* columns whose lower ends, of a panel of rows, are a first-level cache */
-#define KL_FEW_BINS 256 /* one chain of multiply-adds */
+#define KL_FEW 256       /* columns up to which floats alone are fastest: their lower ends are a first-level cache */
+#define KL_FEW_MOST 2048 /* columns at once,               */
+#define KL_FEW_BINS 1024 /* and their features with bytes */
+/* Floats of `few`: of each column, in whole panels, its features side by side, and a number. */
+#define KL_FEW_STRIDE(K) (((K) + 15) / 16 * 16)
+#define KL_FEW_FLOATS(K, columns) (((columns) + 31) / 32 * 32 * (KL_FEW_STRIDE(K) + 1) + 1)
 
 /* ---- what one ISA provides ---------------------------------------------------------------------- */
 
@@ -255,8 +259,11 @@ typedef struct {
     void (*ends[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*hits[2])(kl_product_args *, kl_stats *); /* by [single] */
     /* float32, KL_PRODUCT: row by row to `doubts` the columns whose lower end does not exceed the row's least upper
-     * end. At most KL_FEW columns and KL_FEW_BINS features, rows in panels of nr32; kept: nr32 floats a column, padded. */
+     * end. Rows in panels of nr32, at most KL_FEW_MOST columns; kept: nr32 floats a column, padded. With `few` only of
+     * the columns that products of bytes leave; at most KL_FEW_BINS features, hit_bound: a quarter of kept. */
     void (*nearest)(kl_product_args *, kl_stats *);
+    /* `few` of the columns: KL_FEW_FLOATS. NULL if `coarse` is 0. */
+    void (*few_columns)(const kl_product_args *, float *few);
     /* out[l]: the sum of a family's terms over d coordinates for row l < lanes of each side, with `both` also the
      * other way round; NaN: left to its direct form. KL_TERM_LANES rows packed as panels are, or a single one. */
     void (*term_rows)(int32_t term, int32_t both, const double *p, const double *q, int64_t d, int64_t lanes,
@@ -334,6 +341,8 @@ typedef struct {
     const int64_t *left_class, *right_class;
     int64_t column_block;           /* columns a tile, a multiple of the panel width           */
     int64_t row_block;              /* rows a tile, a multiple of the panel height             */
+    kl_norm *unchecked;             /* left_norms that are still to be computed, see kl_checks_left; or NULL */
+    double sum_tolerance;           /* of those rows, as kernels.scan takes it                 */
 } kl_pairing;
 
 /* Bytes of working memory that a thread needs; top_capacity: candidates kept a row, 0 for dense. */
@@ -366,7 +375,14 @@ typedef struct {
     int32_t skip_self;
     int32_t same; /* row i is column i */
     kl_sample sample;
+    const float *few; /* the columns once more, see kl_few_floats; or NULL */
 } kl_top;
+/* Whether the search checks rows as it comes to them, and computes their norms; else that is to be done before. A block
+ * with a row that must be refused ends with the status of its first one, and no answer. */
+int kl_checks_left(const kl_pairing *, const kl_top *);
+/* How many floats the search asks for as `few`, or 0; and they, which depend on the columns alone. */
+int64_t kl_few_floats(const kl_pairing *, const kl_top *);
+void kl_few_columns(const kl_pairing *, float *few);
 void kl_top_block(const kl_pairing *, const kl_top *, int64_t begin, int64_t end,
                   int64_t col_begin, int64_t col_end, double *values, int64_t *columns,
                   void *workspace, kl_stats *);

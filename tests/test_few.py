@@ -82,7 +82,7 @@ def test_bytes_that_leave_many_give_way_to_floats():
     assert index.info["candidates"] < 10 * len(P)
 
 
-@pytest.mark.parametrize("m", [16, 300, 1000])
+@pytest.mark.parametrize("m", [16, 150, 300, 1000])
 def test_parts_of_rows_and_threads_agree(all_threads, m):
     rng = np.random.default_rng(6)
     P, Q = rng.dirichlet(np.ones(K), 700), rng.dirichlet(np.ones(K), m)

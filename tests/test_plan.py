@@ -33,7 +33,7 @@ def test_blocks(n, m, n_bins, threads, rows, columns, parts):
 
 
 @pytest.mark.parametrize("m, n_bins, rows, columns", [
-    (300, 32, 240, 384), (1000, 32, 72, 1088), (2000, 128, 24, 2112), (2002, 131, 384, 448), (2049, 32, 384, 512)])
+    (300, 32, 192, 384), (1000, 32, 96, 1088), (2000, 128, 96, 2112), (2002, 131, 384, 448), (2049, 32, 384, 512)])
 def test_blocks_of_few_columns_in_bytes(m, n_bins, rows, columns):
     assert plan.blocks(10**6, m, n_bins, 1, in_bytes=True) == plan.Blocks(rows, columns, 1)
 
@@ -136,3 +136,10 @@ def test_a_sample_has_a_column_of_each_part(m, width, count):
 
 def test_no_sample_of_few_columns_or_of_too_many_bins():
     assert plan.sample(plan.SAMPLE_FROM - 1, 64).size == plan.sample(10**6, 10**6).size == 0
+
+
+@pytest.mark.parametrize("m, width, nearest, expected", [
+    (127, 32, True, False), (128, 32, True, True), (255, 32, False, False), (256, 32, False, True), (256, 3, True, False),
+    (256, 4, True, True), (10**6, 1 << 15, False, True), (10**6, (1 << 15) + 1, False, False)])
+def test_bytes_come_first(m, width, nearest, expected):
+    assert plan.coarse(m, width, nearest) == expected

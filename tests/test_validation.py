@@ -6,6 +6,7 @@ import scipy.sparse
 from named import ALL, MEASURES, NORMALISED
 
 import klfast as kl
+from klfast import _engine
 
 GOOD = np.array([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4], [1.0, 0.0, 0.0]])
 
@@ -47,6 +48,20 @@ def test_bad_entries(isa, call, side, parameter, value, message):
     P, Q = (bad, good) if side == "P" else (good, bad)
     with pytest.raises(ValueError, match=f"^{side}: {message}"):
         CALLS[call](P, Q)
+
+
+@pytest.mark.parametrize("m", [1, 16, 300, 2100])
+@pytest.mark.parametrize("divergence", ["kl", "reverse_kl", "cross_entropy", "generalized_kl", "js"])
+def test_the_first_bad_row_of_many(all_threads, divergence, m):
+    """Also where the rows are checked on the way, in blocks that threads take in any order."""
+    rng = np.random.default_rng(m)
+    P, Q = rng.dirichlet(np.ones(8), 1500), rng.dirichlet(np.ones(8), m)
+    P[[1300, 900, 901], [1, 2, 3]] = np.nan, -1, np.inf
+    for call in (kl.nearest, kl.pairwise):
+        with pytest.raises(ValueError, match="^P: row 900, bin 2 is -1;"):
+            call(P, Q, divergence)
+    good = P[:900]
+    np.testing.assert_array_equal(kl.nearest(good, Q, divergence)[1], kl.pairwise(good, Q, divergence).argmin(axis=1))
 
 
 def consumers(divergence):
@@ -342,3 +357,25 @@ def test_out_of_rowwise_may_be_the_input():
     expected = kl.rowwise(P, Q)
     kl.rowwise(P, Q, out=Q[0])
     assert Q[0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("bins", [1, 8, 24, 33, 64, 72])
+def test_a_row_is_checked_the_same_alone_and_among_others(isa, bins):
+    """Norms to the bit, empty bins, and which row is refused, wherever in a group of rows it stands."""
+    rng = np.random.default_rng(bins)
+    for bad in (None, np.nan, np.inf, -1.0, -0.0):
+        x = rng.dirichlet(np.ones(bins), 23) * rng.uniform(0.5, 2, (23, 1))
+        x[rng.random(x.shape) < 0.02] = 0
+        x[:, 0] += 0.5
+        if bad is not None:
+            x[13, rng.integers(bins)] = bad
+        together = _engine.scan(_engine.Rows(x, _engine.PROBS), -1.0, 1)
+        alone = [_engine.scan(_engine.Rows(row[None], _engine.PROBS), -1.0, 1) for row in x]
+        first = next((i for i, one in enumerate(alone) if one[2].refused), len(x))
+        assert (first == 13) == (bad is not None and not (bad == 0 and bins > 1))
+        assert together[0][:first].tobytes() == b"".join(one[0].tobytes() for one in alone[:first])
+        assert (together[2].refused is None) == (first == len(x))
+        if first < len(x):
+            assert together[2].refused[:2] == (alone[first][2].refused[0], first)
+        else:
+            assert together[1] == any(one[1] for one in alone)

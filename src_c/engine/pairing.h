@@ -48,8 +48,8 @@ void kl_exact_values(const kl_pairing *, const kl_workspace *, int64_t n, const 
 
 /* The nearest alone of few columns (nearest.c), as kl_top_block; whether it can. */
 int kl_takes_nearest(const kl_pairing *, const kl_top *, int64_t cols);
-void kl_nearest_block(const kl_pairing *, kl_workspace *, int64_t begin, int64_t end, int64_t col_begin,
-                      int64_t col_end, double *values, int64_t *columns, kl_stats *);
+void kl_nearest_block(const kl_pairing *, const float *few, kl_workspace *, int64_t begin, int64_t end,
+                      int64_t col_begin, int64_t col_end, double *values, int64_t *columns, kl_stats *);
 
 /* Ask for row i and its norm, early. */
 void kl_prefetch(const kl_rows *, const kl_norm *, int64_t i);

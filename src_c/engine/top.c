@@ -139,9 +139,9 @@ static void fill_infinite(candidates *c, int64_t k, int64_t row, int skip_self, 
 
 /* Thresholds from some columns: of the least upper ends of many disjoint sets of columns, the k-th smallest, k being
  * `wanted`, has k entries that do not exceed it. Returns whether it could; not where upper ends do not know of empty
- * bins. `stride`: of the values that are kept in hit_value, or 0. `coarse`: of one number a row, from bytes. */
+ * bins. `stride`: of the values that are kept in hit_value, or 0. */
 static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted, int64_t n, int64_t col, int64_t cols,
-                            int64_t stride, int coarse, kl_stats *stats)
+                            int64_t stride, kl_stats *stats)
 {
     const int64_t width = w->panel_cols, sets = (2 * wanted + width - 1) / width;
     const int64_t part = (cols + width - 1) / width / sets * width, ends = wanted == 1 ? 1 : sets * width;
@@ -153,7 +153,6 @@ static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted
         args.one = wanted == 1;
         args.kept = stride ? (char *)w->hit_value + s * part * w->element : NULL;
         args.kept_stride = stride;
-        if (!coarse) args.right_bytes.bytes = NULL;
         p->kernels->ends[p->single][kl_shape_of(p->divergence)](&args, stats);
     }
     for (int64_t i = 0; i < n; i++) {
@@ -166,27 +165,20 @@ static int first_thresholds(const kl_pairing *p, kl_workspace *w, int64_t wanted
     return 1;
 }
 
-/* Few columns, all at once: their values are kept until the thresholds, from all of them, are known. For the nearest
- * alone those of the products of bytes will do (coarse_few.h), unless they leave too many: an exact KL takes about as
- * long as the float32 products of 32 columns. Returns whether it could. */
+/* Few columns, all at once: their values are kept until the thresholds, from all of them, are known. Returns whether it
+ * could. */
 static int screen_few(const kl_pairing *p, const kl_top *top, kl_workspace *w, int64_t begin, int64_t n, int64_t col,
                       int64_t cols, kl_stats *stats)
 {
     const int64_t width = w->panel_cols, padded = (cols + width - 1) / width * width;
     /* Not a power of two: the rows of a tile would share a set of the first-level cache. */
     const int64_t stride = padded % 256 == 0 && padded + width <= p->column_block ? padded + width : padded;
-    int coarse = p->bytes.bytes && top->k + top->skip_self == 1 && !p->left->family;
     kl_product_args args = kl_block_args(p, w, n, col, cols);
     if (cols > p->column_block) return 0;
     args.kept = w->hit_value;
     args.kept_stride = stride;
-    args.most = n * cols / 32;
-    for (;; coarse = 0) {
-        if (!first_thresholds(p, w, top->k + top->skip_self, n, col, cols, stride, coarse, stats)) return 0;
-        if (!coarse) args.right_bytes.bytes = NULL;
-        p->kernels->hits[p->single](&args, stats);
-        if (!coarse || args.n_doubts <= args.most) break;
-    }
+    if (!first_thresholds(p, w, top->k + top->skip_self, n, col, cols, stride, stats)) return 0;
+    p->kernels->hits[p->single](&args, stats);
     collect(p, top, w, &args, begin, col, stats);
     return 1;
 }
@@ -222,8 +214,7 @@ static int guess_thresholds(const kl_pairing *p, const kl_top *top, kl_workspace
     kl_pairing sampled = *p;
     sampled.features = sample->features, sampled.offset = sample->offset;
     sampled.norm = sample->norm, sampled.slack = sample->slack;
-    sampled.bytes.bytes = NULL;
-    return first_thresholds(&sampled, w, rank, n, from, to - from, 0, 0, stats);
+    return first_thresholds(&sampled, w, rank, n, from, to - from, 0, stats);
 }
 
 /* Every column [col_begin, col_end), from `first` on and then around the end, against n rows. Their thresholds have
@@ -310,7 +301,7 @@ static void screen_many(const kl_pairing *p, const kl_top *top, kl_workspace *w,
     int64_t known = guessed ? all : 0;
     if (!guessed || top->same) {
         const int64_t wanted = top->k + top->skip_self;
-        if (first_thresholds(p, w, wanted, n, first, seen, 0, 0, stats) && !guessed) known = seen;
+        if (first_thresholds(p, w, wanted, n, first, seen, 0, stats) && !guessed) known = seen;
     }
     search(p, top, w, begin, n, col_begin, col_end, first, known, stats);
     if (guessed) search_again(p, top, w, begin, n, col_begin, col_end, first, stats);
@@ -324,7 +315,7 @@ void kl_top_block(const kl_pairing *p, const kl_top *top, int64_t begin, int64_t
     const int64_t n = end - begin, k = top->k;
     batch b = {.most = kl_pairs_together(p), .count = 0};
     if (kl_takes_nearest(p, top, col_end - col_begin)) {
-        kl_nearest_block(p, &w, begin, end, col_begin, col_end, values, columns, stats);
+        kl_nearest_block(p, top->few, &w, begin, end, col_begin, col_end, values, columns, stats);
         return;
     }
     w.up_to_shift = 1;

@@ -3,17 +3,17 @@
  * columns, and the numbers of a row lie in one lane from its product to its hits.
  */
 #define KL_PANEL (2 * KL_W32)                     /* rows */
-#define KL_SHARED (KL_VECTOR_BYTES == 64 ? 8 : 4) /* columns at a time: with two vectors of rows, half of the registers */
-#define KL_WORD 32                                /* columns whose hits are the bits of a word */
+#define KL_SHARED (KL_VECTOR_BYTES == 64 ? 8 : 4) /* columns at a time: with two vectors of rows, half the registers */
+#define KL_WORD 32                                /* ends whose comparisons are the bits of a word */
 
 typedef struct { vf32 v[KL_SHARED][2]; } kl_few_tile;
 
-/* x . y of the rows of a panel and columns [c, c + KL_SHARED). */
-KL_INLINE void kl_few_product(const float *x, const float *y, int64_t K, kl_few_tile *tile)
+/* x . y of the rows of a panel and columns [c, c + KL_SHARED), of one chain of bins. */
+KL_INLINE void kl_few_chain(const float *x, const float *y, int64_t length, kl_few_tile *tile)
 {
     vf32 sum[KL_SHARED][2];
     KL_UNROLL for (int i = 0; i < KL_SHARED; i++) sum[i][0] = sum[i][1] = (vf32){0};
-    for (int64_t k = 0; k < K; k++, x += KL_PANEL, y += KL_PANEL) {
+    for (int64_t k = 0; k < length; k++, x += KL_PANEL, y += KL_PANEL) {
         const vf32 x0 = kl_load_f32(x), x1 = kl_load_f32(x + KL_W32);
         KL_UNROLL for (int i = 0; i < KL_SHARED; i++) {
             const vf32 shared = kl_set_f32(y[i]);
@@ -22,6 +22,27 @@ KL_INLINE void kl_few_product(const float *x, const float *y, int64_t K, kl_few_
         }
     }
     KL_UNROLL for (int i = 0; i < KL_SHARED; i++) tile->v[i][0] = sum[i][0], tile->v[i][1] = sum[i][1];
+}
+
+/* The chains after the first: see kl_further_chains. */
+static __attribute__((noinline)) void kl_few_chains(const float *x, const float *y, int64_t K, kl_few_tile *total)
+{
+    for (int64_t k = KL_CHAIN; k < K; k += KL_CHAIN) {
+        kl_few_tile part;
+        kl_few_chain(x + k * KL_PANEL, y + k * KL_PANEL, K - k < KL_CHAIN ? K - k : KL_CHAIN, &part);
+        KL_UNROLL for (int i = 0; i < KL_SHARED; i++)
+            KL_UNROLL for (int h = 0; h < 2; h++) total->v[i][h] += part.v[i][h];
+    }
+}
+
+KL_INLINE void kl_few_product(const float *x, const float *y, int64_t K, kl_few_tile *tile)
+{
+    kl_few_chain(x, y, K < KL_CHAIN ? K : KL_CHAIN, tile);
+    if (K > KL_CHAIN) {
+        kl_few_tile in_memory = *tile;
+        kl_few_chains(x, y, K, &in_memory);
+        *tile = in_memory;
+    }
 }
 
 typedef struct { vf32 offset, norm, slack, least; } kl_few_rows;
@@ -56,19 +77,38 @@ static void kl_few_ends(const kl_product_args *args, int64_t r, kl_few_rows rows
     }
 }
 
-/* Which lower ends do not exceed the row's least upper end: bit j of word w of a row is column w * KL_WORD + j. */
-static void kl_few_bits(const kl_product_args *args, const kl_few_rows rows[2], uint32_t *words)
+/* Which of n lower ends, a panel each, do not exceed their row's limit: bit j of word w of a row is number
+ * w * KL_WORD + j. */
+KL_INLINE void kl_few_bits(const float *ends, int64_t n, vf32 limit0, vf32 limit1, uint32_t *words)
 {
-    const float *kept = args->kept;
-    for (int64_t first = 0; first < args->cols; first += KL_WORD, words += KL_PANEL) {
-        const int64_t n = args->cols - first < KL_WORD ? args->cols - first : KL_WORD;
+    const vf32 limit[2] = {limit0, limit1};
+    for (int64_t first = 0; first < n; first += KL_WORD, words += KL_PANEL) {
+        const int64_t here = n - first < KL_WORD ? n - first : KL_WORD;
         vu32 bits[2] = {{0}, {0}};
-        for (int64_t j = 0; j < n; j++, kept += KL_PANEL)
+        for (int64_t j = 0; j < here; j++, ends += KL_PANEL)
             KL_UNROLL for (int h = 0; h < 2; h++)
-                bits[h] |= (vu32)(kl_load_f32(kept + h * KL_W32) <= rows[h].least) & ((uint32_t)1 << j);
+                bits[h] |= (vu32)(kl_load_f32(ends + h * KL_W32) <= limit[h]) & ((uint32_t)1 << j);
         memcpy(words, bits, sizeof bits);
     }
 }
+
+/* The hits of rows [r, r + count) to the list, from its n-th entry on; returns where it ends. */
+static int64_t kl_few_by_floats(const kl_product_args *args, int64_t r, int64_t count, int64_t n)
+{
+    uint32_t words[KL_FEW_MOST / KL_WORD * KL_PANEL];
+    kl_few_rows rows[2];
+    kl_few_ends(args, r, rows);
+    kl_few_bits(args->kept, args->cols, rows[0].least, rows[1].least, words);
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t c = 0; c < args->cols; c += KL_WORD)
+            for (uint32_t word = words[c / KL_WORD * KL_PANEL + i]; word; word &= word - 1)
+                args->doubts[n++] = (uint32_t)((r + i) << 16 | (c + __builtin_ctz(word)));
+    return n;
+}
+
+#ifdef KL_DOT_BYTES
+#include "few_bytes.h"
+#endif
 
 static void kl_nearest(kl_product_args *args, kl_stats *stats)
 {
@@ -76,14 +116,11 @@ static void kl_nearest(kl_product_args *args, kl_stats *stats)
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t r = 0; r < args->rows; r += KL_PANEL) {
         const int64_t count = args->rows - r < KL_PANEL ? args->rows - r : KL_PANEL;
-        uint32_t words[KL_FEW / KL_WORD * KL_PANEL];
-        kl_few_rows rows[2];
-        kl_few_ends(args, r, rows);
-        kl_few_bits(args, rows, words);
-        for (int64_t i = 0; i < count; i++)
-            for (int64_t c = 0; c < args->cols; c += KL_WORD)
-                for (uint32_t word = words[c / KL_WORD * KL_PANEL + i]; word; word &= word - 1)
-                    args->doubts[n++] = (uint32_t)((r + i) << 16 | (c + __builtin_ctz(word)));
+        int64_t end = -1;
+#ifdef KL_DOT_BYTES
+        if (args->few) end = kl_few_by_bytes(args, r, count, n);
+#endif
+        n = end < 0 ? kl_few_by_floats(args, r, count, n) : end;
     }
     args->n_doubts = n;
 }

@@ -74,9 +74,11 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #ifdef KL_DOT_BYTES
 #define KL_COARSE 1
 #define KL_ROWS_OF_BYTES KL_W32
+#define KL_FEW_COLUMNS kl_few_columns_of
 #else
 #define KL_COARSE 0
 #define KL_ROWS_OF_BYTES 0
+#define KL_FEW_COLUMNS NULL
 #endif
 #define KL_NAME(x) x##_f32
 #include "product.h"
@@ -96,5 +98,6 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
         .dense = {{KL_SHAPES(dense, f64), kl_dense_family_f64}, {KL_SHAPES(dense, f32)}},      \
         .screen = {{KL_SHAPES(screen, f64), kl_screen_family_f64}, {KL_SHAPES(screen, f32)}},  \
         .ends = {{KL_SHAPES(ends, f64), kl_ends_family_f64}, {KL_SHAPES(ends, f32)}},          \
-        .hits = {kl_hits_f64, kl_hits_f32}, .nearest = kl_nearest,                                                    \
+        .hits = {kl_hits_f64, kl_hits_f32}, .nearest = kl_nearest,                        \
+        .few_columns = KL_FEW_COLUMNS,                                                         \
     }

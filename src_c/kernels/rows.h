@@ -21,8 +21,16 @@ static void kl_refuse(kl_stats *stats, kl_row_status status, int64_t row, double
 static void kl_scan(const kl_rows *rows, int64_t begin, int64_t end, double tolerance,
                     kl_norm *norms, int32_t *zeros, double *scratch, kl_stats *stats)
 {
+    const int64_t K = rows->n_cols;
+    const int by_four = rows->domain != KL_LOGITS && K && K <= KL_SUM_BLOCK && K % KL_LANES == 0 && kl_in_place(rows);
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t i = begin; i < end; i++) {
+        for (; by_four && i + KL_SCANNED <= end; i += KL_SCANNED) {
+            const double *four[KL_SCANNED];
+            for (int r = 0; r < KL_SCANNED; r++) four[r] = kl_placed(rows, i + r);
+            if (!kl_scan_four(four, K, tolerance, norms + i, zeros)) break;
+        }
+        if (i == end) return;
         const double *row = kl_read(rows, i, scratch);
         kl_row_status status = kl_scan_row(rows->domain, row, rows->n_cols, tolerance, norms + i, zeros);
         if (status != KL_ROW_OK) {

@@ -47,7 +47,6 @@ KL_INLINE KL_T KL_NAME(kl_least)(KL_V x)
 
 #if KL_COARSE
 #include "coarse.h"
-#include "coarse_few.h"
 #endif
 
 /* Entries whose lower end value - bound does not exceed their row's threshold, with both numbers. */
@@ -110,12 +109,6 @@ KL_INLINE void KL_NAME(kl_ends)(int shape, kl_product_args *args, kl_stats *stat
 {
     KL_T *out = args->out, *kept = args->kept;
     stats->isa_ran |= KL_ISA_BIT;
-#if KL_COARSE
-    if (shape == KL_PRODUCT && args->right_bytes.bytes) {
-        kl_coarse_ends(args);
-        return;
-    }
-#endif
     for (int64_t r = 0; r < args->rows; r += KL_MR) {
         const int64_t rows = args->rows - r < KL_MR ? args->rows - r : KL_MR;
         KL_NAME(kl_tile) tile, least;
@@ -144,12 +137,6 @@ static void KL_NAME(kl_hits)(kl_product_args *args, kl_stats *stats)
 {
     int64_t n = 0;
     stats->isa_ran |= KL_ISA_BIT;
-#if KL_COARSE
-    if (args->right_bytes.bytes) {
-        kl_coarse_kept_hits(args);
-        return;
-    }
-#endif
     for (int64_t r = 0; r < args->rows; r++)
         for (int64_t c = 0; c < args->cols; c += KL_W) {
             KL_V value = KL_NAME(kl_load)((const KL_T *)args->kept + r * args->kept_stride + c);
