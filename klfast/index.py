@@ -256,8 +256,9 @@ class Index:
         blocks = plan.blocks(left.n, m, reference.width, threads, dense, columns.bytes.size > 0)
         pairing = _engine.Pairing(
             form, left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
-            left_extra=left.entropy if self.divergence.adds_entropy else None, left_class=classes[0],
-            right_class=classes[1], row_block=blocks.rows, column_block=blocks.columns, n_threads=threads)
+            far=reference.far_certificate(single), left_class=classes[0], right_class=classes[1],
+            left_extra=left.entropy if self.divergence.adds_entropy else None, row_block=blocks.rows,
+            column_block=blocks.columns, n_threads=threads)
         return pairing, blocks, plan.first_slab(m, products, threads)
 
 
