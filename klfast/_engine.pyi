@@ -118,7 +118,7 @@ class Pairing:
     right: Columns
     stats: Stats
     def __init__(self, form: Form, left: Rows, left_norms: NDArray[Any], right: Columns, *, norm_factor: float,
-                 slack_factor: float, slack_floor: float, far: tuple[float, float, float, float],
+                 slack_factor: float, slack_floor: float, far: tuple[float, float, float, float] = ...,
                  left_extra: NDArray[np.float64] | None = None, left_class: NDArray[np.int64] | None = None,
                  right_class: NDArray[np.int64] | None = None, row_block: int, column_block: int,
                  n_threads: int) -> None: ...

@@ -164,7 +164,7 @@ cdef class Pairing:
     cdef int n_threads
 
     def __init__(self, Form form, Rows left, left_norms, Columns right, *, double norm_factor, double slack_factor,
-                 double slack_floor, far, left_extra=None, left_class=None, right_class=None,
+                 double slack_floor, far=(0, 0, 0, 0), left_extra=None, left_class=None, right_class=None,
                  int64_t row_block, int64_t column_block, int n_threads):
         if right.isa != active.name.decode():
             raise RuntimeError(f"the columns were encoded for {right.isa}, the active ISA is {active_isa()}")

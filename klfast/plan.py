@@ -93,7 +93,7 @@ def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 
 FAR_CHAIN = 32  # KL_FAR_CHAIN in src_c/kernels/kernels.h
 FAR_RATIO = {False: (12, 11), True: (5, 4)}
 FAR_RANGE = {False: 38.5, True: 18.5}
-FAR_LOG = {False: (45, 3), True: (12, 3)}
+FAR_LOG = {False: (38, 2), True: (9, 2)}
 FAR_EMPTY = {False: 110, True: 37}  # skewed KL: of m log(m/c) where m/c is a few units
 FAR_SUMS = {False: 16, True: 2}  # those of the rows and the centre, which are 1
 

@@ -34,16 +34,17 @@ KL_INLINE void KL_NAME(kl_far_steps)(const KL_V *f, const KL_V *weight, KL_V *su
 KL_INLINE void KL_NAME(kl_far_chain)(int shape, const KL_T *weights, KL_V number, const KL_T *left, const KL_T *right,
                                      int64_t begin, int64_t end, KL_V *sum)
 {
-    /* A unit more than 1, as in kl_cells_of. */
-    const KL_V one = KL_NAME(kl_set)(1 + KL_EPSILON);
+    /* f = (x + half) + (y + half), in halves for the symmetry of the bits; a unit more than 1, as in kl_cells_of. */
+    const KL_V half = KL_NAME(kl_set)((1 + KL_EPSILON) / 2);
     KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j++) sum[j] = (KL_V){0};
     for (int64_t k = begin; k < end; k++) {
         const KL_V c = KL_NAME(kl_set)(weights[k]);
-        const KL_V y[2] = {KL_NAME(kl_load)(right + k * KL_NR) + one, KL_NAME(kl_load)(right + k * KL_NR + KL_W) + one};
+        const KL_T *columns = right + k * KL_NR;
+        const KL_V y[2] = {KL_NAME(kl_load)(columns) + half, KL_NAME(kl_load)(columns + KL_W) + half};
         KL_V f[2 * KL_FAR_ROWS], weight[2 * KL_FAR_ROWS];
         KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j++) {
             const KL_V x = KL_NAME(kl_set)(left[k * KL_MR + j / 2]);
-            f[j] = x + y[j % 2];
+            f[j] = (x + half) + y[j % 2];
             weight[j] = shape == KL_SUM_JS ? c * f[j] : KL_FMA(x, c * number, c);
         }
         KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j += KL_LOCKSTEP)
