@@ -101,21 +101,24 @@ KL_INLINE void KL_NAME(kl_steps)(int shape, const KL_V *x, const KL_V *y, KL_V c
     KL_EACH sum[j] = KL_FMA(c, term[j], sum[j]);
 }
 
-/* Rows i and i + 1 of a register tile: two at a time, the logarithm needs the registers. */
-KL_INLINE void KL_NAME(kl_two_rows)(int shape, const kl_product_args *args, const KL_T *left, const KL_T *right, int i,
-                                    KL_V *all)
+/* Four vectors of a register tile, 2 row + half in `at`: no more, the logarithm needs the registers. */
+KL_INLINE void KL_NAME(kl_four)(int shape, const kl_product_args *args, const KL_T *left, const KL_T *right,
+                                const int *at, KL_V *all)
 {
-    const KL_T *weights = args->weights;
-    const KL_T number = (KL_T)args->number;
-    KL_UNROLL for (int j = 0; j < 4; j++) all[j] = (KL_V){0}; /* row i: halves 0 and 1; row i + 1 */
+    const KL_T *weights = args->weights, number = (KL_T)args->number, *row[4], *col[4];
+    KL_UNROLL for (int j = 0; j < 4; j++) {
+        row[j] = left + at[j] / 2;
+        col[j] = right + at[j] % 2 * KL_W;
+        all[j] = (KL_V){0};
+    }
     for (int64_t begin = 0; begin < args->K; begin += KL_CHAIN) {
         const int64_t end = args->K < begin + KL_CHAIN ? args->K : begin + KL_CHAIN;
         KL_V sum[4] = {{0}, {0}, {0}, {0}};
         for (int64_t k = begin; k < end; k++) {
             KL_V c = KL_NAME(kl_set)(weights[k]), x[4], y[4];
             KL_UNROLL for (int j = 0; j < 4; j++) {
-                x[j] = KL_NAME(kl_set)(left[k * KL_MR + i + j / 2]);
-                y[j] = KL_NAME(kl_load)(right + k * KL_NR + j % 2 * KL_W);
+                x[j] = KL_NAME(kl_set)(row[j][k * KL_MR]);
+                y[j] = KL_NAME(kl_load)(col[j] + k * KL_NR);
             }
             KL_UNROLL for (int j = 0; j < 4; j += KL_LOCKSTEP)
                 KL_NAME(kl_steps)(shape, x + j, y + j, c, number, sum + j);
@@ -126,27 +129,29 @@ KL_INLINE void KL_NAME(kl_two_rows)(int shape, const kl_product_args *args, cons
 
 #include "far.h"
 
-/* The register tile at row r and column c. Far values that stand are kept: what is taken of a pair depends on nothing
- * but the pair. */
+/* The register tile at row r and column c. Which form a value has depends on nothing but its pair. */
 KL_INLINE void KL_NAME(kl_tile_sums)(int shape, const kl_product_args *args, int64_t r, int64_t c,
                                      KL_NAME(kl_tile) *tile)
 {
     const KL_T *left = (const KL_T *)args->left + r * args->K, *right = (const KL_T *)args->right + c * args->K;
     const KL_T factor = shape == KL_SUM_ABS ? (KL_T)-0.5 : shape == KL_SUM_TRIANGLE ? -1 : 1;
     const int far = (shape == KL_SUM_JS || shape == KL_SUM_SKEW) && KL_NAME(kl_some_far)(args, r, c);
-    for (int i = 0; i < KL_MR; i += 2) {
-        KL_U stand[4] = {{0}};
+    KL_U stand[2 * KL_MR];
+    int open[2 * KL_MR + 4], count = 2 * KL_MR;
+    for (int t = 0; t < count; t++) open[t] = t;
+    if (far) {
+        for (int i = 0; i < KL_MR; i += KL_FAR_ROWS)
+            (shape == KL_SUM_JS ? KL_NAME(kl_far_js) : KL_NAME(kl_far_skew))(args, left, right, i, tile);
+        count = KL_NAME(kl_far_open)(args, tile, r, c, stand, open);
+        for (int t = count; count && t % 4; t++) open[t] = open[count - 1]; /* fours: the last one again */
+    }
+    for (int t = 0; t < count; t += 4) {
         KL_V all[4];
-        if (far) {
-            if (i % KL_FAR_ROWS == 0)
-                (shape == KL_SUM_JS ? KL_NAME(kl_far_js) : KL_NAME(kl_far_skew))(args, left, right, i, tile);
-            const int doubts = KL_NAME(kl_far_doubts)(args, tile, r, c, i, stand);
-            if (!(doubts | KL_NAME(kl_far_doubts)(args, tile, r, c, i + 1, stand + 2))) continue;
-        }
-        KL_NAME(kl_two_rows)(shape, args, left, right, i, all);
+        KL_NAME(kl_four)(shape, args, left, right, open + t, all);
         KL_UNROLL for (int j = 0; j < 4; j++) {
-            KL_V *to = &tile->v[i + j / 2][j % 2], near = all[j] * factor;
-            *to = far ? (KL_V)((stand[j] & (KL_U)*to) | (~stand[j] & (KL_U)near)) : near;
+            const int at = open[t + j];
+            KL_V *to = &tile->v[at / 2][at % 2], near = all[j] * factor;
+            *to = far ? (KL_V)((stand[at] & (KL_U)*to) | (~stand[at] & (KL_U)near)) : near;
         }
     }
 }

@@ -94,22 +94,29 @@ KL_INLINE int KL_NAME(kl_some_far)(const kl_product_args *args, int64_t r, int64
     return (row + col) * (KL_T)args->far_from >= 1;
 }
 
-/* Which of the far values of row r + i stand: all bits of their lanes. Returns whether any of the block's own does not. */
-KL_INLINE int KL_NAME(kl_far_doubts)(const kl_product_args *args, const KL_NAME(kl_tile) *tile, int64_t r, int64_t c,
-                                     int i, KL_U *stand)
+/* The vectors of a tile, numbered 2 row + half, of which some value is left to the terms around the centre; `stand` gets
+ * the lanes whose far value is kept. That is one whose bound meets the tolerance; or one too small for the other form to
+ * be certified, by more than both bounds, which the direct kernel will compute. */
+KL_INLINE int KL_NAME(kl_far_open)(const kl_product_args *args, const KL_NAME(kl_tile) *tile, int64_t r, int64_t c,
+                                   KL_U *stand, int *open)
 {
-    const KL_V accept = KL_NAME(kl_set)((KL_T)(args->accept - args->far.by_value));
-    const KL_V base = KL_NAME(kl_set)((KL_T)args->far.base), rise = KL_NAME(kl_set)((KL_T)args->far.by_slack);
+    const KL_V accept = KL_NAME(kl_set)((KL_T)args->accept), by_value = KL_NAME(kl_set)((KL_T)args->far.by_value);
+    const KL_V base = KL_NAME(kl_set)((KL_T)args->far.base), by_slack = KL_NAME(kl_set)((KL_T)args->far.by_slack);
     const KL_V from = KL_NAME(kl_set)((KL_T)args->far_from);
-    uint32_t doubts = 0;
-    KL_UNROLL for (int h = 0; h < 2; h++) {
+    const int rows = args->rows - r < KL_MR ? (int)(args->rows - r) : KL_MR;
+    int count = 0;
+    for (int at = 0; at < 2 * rows; at++) {
+        const int i = at / 2, h = at % 2;
+        const int64_t cols = args->cols - c - h * KL_W;
         const KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
         const KL_V slack = KL_NAME(kl_set)(((const KL_T *)args->row_slack)[r + i])
                            + KL_NAME(kl_load)((const KL_T *)args->col_slack + c + h * KL_W);
-        stand[h] = (KL_U)((value * accept >= base + slack * rise) & (slack * from >= 1));
-        doubts |= KL_BITS(~stand[h]) << h * KL_W;
+        const KL_V bound = base + slack * by_slack + value * by_value;
+        stand[at] = (KL_U)(slack * from >= 1)
+                    & ((KL_U)(value * accept >= bound) | (KL_U)((value + (bound + slack)) * accept < slack));
+        uint32_t doubts = KL_BITS(~stand[at]);
+        if (cols < KL_W) doubts &= cols > 0 ? ((uint32_t)1 << cols) - 1 : 0;
+        if (doubts) open[count++] = at;
     }
-    const int64_t cols = args->cols - c;
-    if (cols < KL_NR) doubts &= ((uint32_t)1 << cols) - 1;
-    return r + i < args->rows && doubts;
+    return count;
 }
