@@ -102,6 +102,12 @@ cdef class Form:
         """The largest p/m of a skewed KL, 0 elsewhere."""
         return 1 / (1 - self.c.number) if self.c.kind == KL_SKEW_KL else 0.0
 
+    @property
+    def usual(self):
+        """Skewed JS and KL of rows that differ a little at random: the value, by what the bins add to the offsets."""
+        cdef double w = self.c.number
+        return 2 * w * w / (1 + w) if self.c.kind == KL_SKEW_KL else 2 * w * (1 - w)
+
     def width(self, Rows rows):
         """Features a row."""
         return kl_width_of(&self.c, &rows.c)

@@ -97,9 +97,9 @@ FAR_LOG = {False: (38, 2), True: (9, 2)}
 FAR_EMPTY = {False: 110, True: 37}  # skewed KL: of m log(m/c) where m/c is a few units
 FAR_SUMS = {False: 16, True: 2}  # those of the rows and the centre, which are 1
 
-# Of rows that differ at random the value is about half of the offsets, and less where they differ much: below this part
-# of them it would often miss the bound, and be computed twice.
-FAR_USUAL = 0.3
+# The form is tried where a value of this part of what is usual for the offsets meets the tolerance. With more of it many
+# values miss the bound and are computed twice; rows that differ much also have less than those that differ a little.
+FAR_USUAL = 0.6
 
 
 @dataclass(frozen=True)

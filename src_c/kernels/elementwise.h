@@ -101,24 +101,20 @@ KL_INLINE void KL_NAME(kl_steps)(int shape, const KL_V *x, const KL_V *y, KL_V c
     KL_EACH sum[j] = KL_FMA(c, term[j], sum[j]);
 }
 
-/* Four vectors of a register tile, 2 row + half in `at`: no more, the logarithm needs the registers. */
-KL_INLINE void KL_NAME(kl_four)(int shape, const kl_product_args *args, const KL_T *left, const KL_T *right,
-                                const int *at, KL_V *all)
+/* Two rows of a register tile, in `row`: no more, the logarithm needs the registers. */
+KL_INLINE void KL_NAME(kl_two_rows)(int shape, const kl_product_args *args, const KL_T *left, const KL_T *right,
+                                    const int *row, KL_V *all)
 {
-    const KL_T *weights = args->weights, number = (KL_T)args->number, *row[4], *col[4];
-    KL_UNROLL for (int j = 0; j < 4; j++) {
-        row[j] = left + at[j] / 2;
-        col[j] = right + at[j] % 2 * KL_W;
-        all[j] = (KL_V){0};
-    }
+    const KL_T *weights = args->weights, number = (KL_T)args->number, *first = left + row[0], *second = left + row[1];
+    KL_UNROLL for (int j = 0; j < 4; j++) all[j] = (KL_V){0}; /* the first row: halves 0 and 1; the second */
     for (int64_t begin = 0; begin < args->K; begin += KL_CHAIN) {
         const int64_t end = args->K < begin + KL_CHAIN ? args->K : begin + KL_CHAIN;
         KL_V sum[4] = {{0}, {0}, {0}, {0}};
         for (int64_t k = begin; k < end; k++) {
             KL_V c = KL_NAME(kl_set)(weights[k]), x[4], y[4];
             KL_UNROLL for (int j = 0; j < 4; j++) {
-                x[j] = KL_NAME(kl_set)(row[j][k * KL_MR]);
-                y[j] = KL_NAME(kl_load)(col[j] + k * KL_NR);
+                x[j] = KL_NAME(kl_set)((j < 2 ? first : second)[k * KL_MR]);
+                y[j] = KL_NAME(kl_load)(right + k * KL_NR + j % 2 * KL_W);
             }
             KL_UNROLL for (int j = 0; j < 4; j += KL_LOCKSTEP)
                 KL_NAME(kl_steps)(shape, x + j, y + j, c, number, sum + j);
@@ -136,22 +132,20 @@ KL_INLINE void KL_NAME(kl_tile_sums)(int shape, const kl_product_args *args, int
     const KL_T *left = (const KL_T *)args->left + r * args->K, *right = (const KL_T *)args->right + c * args->K;
     const KL_T factor = shape == KL_SUM_ABS ? (KL_T)-0.5 : shape == KL_SUM_TRIANGLE ? -1 : 1;
     const int far = (shape == KL_SUM_JS || shape == KL_SUM_SKEW) && KL_NAME(kl_some_far)(args, r, c);
-    KL_U stand[2 * KL_MR];
-    int open[2 * KL_MR + 4], count = 2 * KL_MR;
-    for (int t = 0; t < count; t++) open[t] = t;
-    if (far) {
+    KL_U stand[KL_MR][2];
+    int open[KL_MR + 1], count = 0; /* the rows to be computed around the centre; in twos: the last one again */
+    if (far)
         for (int i = 0; i < KL_MR; i += KL_FAR_ROWS)
             (shape == KL_SUM_JS ? KL_NAME(kl_far_js) : KL_NAME(kl_far_skew))(args, left, right, i, tile);
-        count = KL_NAME(kl_far_open)(args, tile, r, c, stand, open);
-        for (int t = count; count && t % 4; t++) open[t] = open[count - 1]; /* fours: the last one again */
-    }
-    for (int t = 0; t < count; t += 4) {
+    for (int i = 0; i < KL_MR; i++)
+        if (!far || KL_NAME(kl_far_open)(args, tile, r, c, i, stand[i])) { open[count] = open[count + 1] = i; count++; }
+    for (int t = 0; t < count; t += 2) {
         KL_V all[4];
-        KL_NAME(kl_four)(shape, args, left, right, open + t, all);
+        KL_NAME(kl_two_rows)(shape, args, left, right, open + t, all);
         KL_UNROLL for (int j = 0; j < 4; j++) {
-            const int at = open[t + j];
-            KL_V *to = &tile->v[at / 2][at % 2], near = all[j] * factor;
-            *to = far ? (KL_V)((stand[at] & (KL_U)*to) | (~stand[at] & (KL_U)near)) : near;
+            const int i = open[t + j / 2];
+            KL_V *to = &tile->v[i][j % 2], near = all[j] * factor;
+            *to = far ? (KL_V)((stand[i][j % 2] & (KL_U)*to) | (~stand[i][j % 2] & (KL_U)near)) : near;
         }
     }
 }

@@ -94,29 +94,26 @@ KL_INLINE int KL_NAME(kl_some_far)(const kl_product_args *args, int64_t r, int64
     return (row + col) * (KL_T)args->far_from >= 1;
 }
 
-/* The vectors of a tile, numbered 2 row + half, of which some value is left to the terms around the centre; `stand` gets
- * the lanes whose far value is kept. That is one whose bound meets the tolerance; or one too small for the other form to
- * be certified, by more than both bounds, which the direct kernel will compute. */
+/* Which lanes of row i of the tile keep their far value: one whose bound meets the tolerance, or one too small for the
+ * other form to be certified, by more than both bounds, which the direct kernel will compute. Returns whether a pair of
+ * the block is left to the terms around the centre. */
 KL_INLINE int KL_NAME(kl_far_open)(const kl_product_args *args, const KL_NAME(kl_tile) *tile, int64_t r, int64_t c,
-                                   KL_U *stand, int *open)
+                                   int i, KL_U *stand)
 {
     const KL_V accept = KL_NAME(kl_set)((KL_T)args->accept), by_value = KL_NAME(kl_set)((KL_T)args->far.by_value);
     const KL_V base = KL_NAME(kl_set)((KL_T)args->far.base), by_slack = KL_NAME(kl_set)((KL_T)args->far.by_slack);
     const KL_V from = KL_NAME(kl_set)((KL_T)args->far_from);
-    const int rows = args->rows - r < KL_MR ? (int)(args->rows - r) : KL_MR;
-    int count = 0;
-    for (int at = 0; at < 2 * rows; at++) {
-        const int i = at / 2, h = at % 2;
-        const int64_t cols = args->cols - c - h * KL_W;
+    const int64_t cols = args->cols - c;
+    uint32_t open = 0;
+    for (int h = 0; h < 2; h++) {
         const KL_V value = KL_NAME(kl_values)(args, tile, r, c, i, h);
         const KL_V slack = KL_NAME(kl_set)(((const KL_T *)args->row_slack)[r + i])
                            + KL_NAME(kl_load)((const KL_T *)args->col_slack + c + h * KL_W);
         const KL_V bound = base + slack * by_slack + value * by_value;
-        stand[at] = (KL_U)(slack * from >= 1)
-                    & ((KL_U)(value * accept >= bound) | (KL_U)((value + (bound + slack)) * accept < slack));
-        uint32_t doubts = KL_BITS(~stand[at]);
-        if (cols < KL_W) doubts &= cols > 0 ? ((uint32_t)1 << cols) - 1 : 0;
-        if (doubts) open[count++] = at;
+        stand[h] = (KL_U)(slack * from >= 1)
+                   & ((KL_U)(value * accept >= bound) | (KL_U)((value + (bound + slack)) * accept < slack));
+        open |= KL_BITS(~stand[h]) << h * KL_W;
     }
-    return count;
+    if (cols < KL_NR) open &= ((uint32_t)1 << cols) - 1;
+    return r + i < args->rows && open;
 }
