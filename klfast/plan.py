@@ -97,8 +97,8 @@ FAR_LOG = {False: (38, 2), True: (9, 2)}
 FAR_EMPTY = {False: 110, True: 37}  # skewed KL: of m log(m/c) where m/c is a few units
 FAR_SUMS = {False: 16, True: 2}  # those of the rows and the centre, which are 1
 
-# The form is tried where a value of this part of what is usual for the offsets meets the tolerance. With more of it many
-# values miss the bound and are computed twice; rows that differ much also have less than those that differ a little.
+# The form is tried where this part of the value that is usual for the offsets meets the tolerance. With more of it many
+# values miss the bound and are computed twice; and rows that differ much have less than those that differ a little.
 FAR_USUAL = 0.6
 
 

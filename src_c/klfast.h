@@ -180,8 +180,8 @@ typedef struct {
     uint64_t *support;     /* (n_cols + 63) / 64 words a row, or NULL                      */
 } kl_encode_args;
 
-/* SUM_JS and SUM_SKEW of rows far from each other, by the shorter form of far.h: the error of a value v, by the slacks of
- * its row and column, and the value that slacks usually go with. All 0: never. */
+/* SUM_JS and SUM_SKEW of rows far from each other, by the shorter form of far.h: the error of a value v, by the slacks
+ * of its row and column, and a part of the value that slacks usually go with. All 0: never. */
 typedef struct { double base, by_slack, by_value, usual; } kl_far; /* base + by_slack (slacks) + by_value v */
 
 /* ---- the packed product ------------------------------------------------------------------------ */
@@ -207,7 +207,7 @@ typedef struct {
                                   for KL_PRODUCT_BENT */
     const kl_divergence *finish; /* dense: to be applied to the values, doubts aside; NULL: none */
     kl_far far;                /* dense: sums over bins */
-    double far_from;           /* dense: the far form is tried for pairs whose slacks add up to 1 / far_from; 0: none */
+    double far_from;           /* dense: it is tried for pairs whose slacks add up to 1 / far_from; 0: none */
     double apart;              /* dense: or if apart * value >= the slacks without the norms; 0: never */
     const void *threshold;     /* screen: one a row (padded) */
     kl_bytes left_bytes, right_bytes; /* screen: of both, or of neither, sides; then the numbers of a row have room for
