@@ -244,7 +244,7 @@ class Reference:
         if self.form.shape not in (_engine.SUM_JS, _engine.SUM_SKEW):
             return 0.0, 0.0, 0.0, 0.0
         far, slack = plan.far_certificate(self.width, single, self.form.gain), self.certificate(single).slack
-        return far.base, far.by_offsets / slack, far.by_value, plan.FAR_USUAL * self.form.usual / slack
+        return far.base, far.by_offsets / slack, far.by_value, plan.far_usual(self.width, single) * self.form.usual / slack
 
     def columns(self, single: bool, distinct: bool, with_support: bool, coarse: bool = False) -> _engine.Columns:
         """Features packed for the active ISA, in float32 or float64, of all or of the distinct rows; `coarse`: for a

@@ -20,8 +20,8 @@ def fast_values_and_bounds(P, Q, divergence, single, far=False):
     index = kl.Index(Q, divergence)
     left, reference = index._meet(P, 1)
     base, by_slack, by_value, _ = reference.far_certificate(single)
-    if not far:
-        reference.far_certificate = lambda single: (0.0, 0.0, 0.0, 0.0)
+    constants = (base, by_slack, by_value, 1.0) if far else (0.0, 0.0, 0.0, 0.0)
+    reference.far_certificate = lambda single: constants
     pairing, _, _ = index._pair(index.divergence.form, left, reference, (None, None), single, False, 1)
     values = np.empty((left.n, len(index)), np.float32 if single else np.float64)
     pairing.dense(values, 0, left.n, 1, ACCEPT_ALL, False)

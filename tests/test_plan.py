@@ -94,6 +94,11 @@ def test_far_certificate(n_bins, single, gain):
     assert plan.far_certificate(n_bins, single, gain + 1).base > c.base
 
 
+def test_far_form_of_few_bins():
+    assert plan.far_usual(31, True) == plan.far_usual(15, False) == 0
+    assert plan.far_usual(32, True) == plan.far_usual(16, False) == plan.FAR_USUAL
+
+
 def test_units():
     assert plan.UNIT == {False: np.finfo(float).eps / 2, True: np.finfo(np.float32).eps / 2}
     assert plan.DEFAULT_RTOL == {False: 1e-12, True: 1e-4}
