@@ -23,6 +23,8 @@ STORAGES: dict[str, int]
 KINDS: dict[str, int]
 FINISHES: dict[str, int]
 PRODUCT: int
+SUM_JS: int
+SUM_SKEW: int
 SUM_ABS: int
 SUM_FAMILY: int
 SUPPORT_FREE: int
@@ -40,6 +42,8 @@ class Form:
     def shape(self) -> int: ...
     @property
     def support(self) -> int: ...
+    @property
+    def usual(self) -> float: ...
     @property
     def gain(self) -> float: ...
     def width(self, rows: Rows) -> int: ...
@@ -117,9 +121,10 @@ class Pairing:
     right: Columns
     stats: Stats
     def __init__(self, form: Form, left: Rows, left_norms: NDArray[Any], right: Columns, *, norm_factor: float,
-                 slack_factor: float, slack_floor: float, left_extra: NDArray[np.float64] | None = None,
-                 left_class: NDArray[np.int64] | None = None, right_class: NDArray[np.int64] | None = None,
-                 row_block: int, column_block: int, n_threads: int, unchecked: float | None = None) -> None: ...
+                 slack_factor: float, slack_floor: float, far: tuple[float, float, float, float] = ...,
+                 left_extra: NDArray[np.float64] | None = None, left_class: NDArray[np.int64] | None = None,
+                 right_class: NDArray[np.int64] | None = None, row_block: int, column_block: int, n_threads: int,
+                 unchecked: float | None = None) -> None: ...
     def checks_left(self, k: int, skip_self: bool) -> bool: ...
     def dense(self, out: NDArray[Any], begin: int, end: int, column_parts: int, accept: float) -> None: ...
     def top(self, k: int, skip_self: bool, same: bool, begin: int, end: int,

@@ -26,7 +26,7 @@ PROBS, LOGITS, MEASURE, FAMILY = KL_PROBS, KL_LOGITS, KL_MEASURE, KL_FAMILY
 KINDS = {"kl": KL_KL, "jeffreys": KL_JEFFREYS, "power": KL_POWER, "itakura_saito": KL_ITAKURA_SAITO,
          "skew_js": KL_SKEW_JS, "skew_kl": KL_SKEW_KL, "variation": KL_VARIATION, "triangular": KL_TRIANGULAR}
 FINISHES = {"linear": KL_LINEAR, "sqrt": KL_SQRT, "log": KL_LOG}
-PRODUCT, SUM_ABS, SUM_FAMILY = KL_PRODUCT, KL_SUM_ABS, KL_SUM_FAMILY
+PRODUCT, SUM_JS, SUM_SKEW, SUM_ABS, SUM_FAMILY = KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_FAMILY
 SUPPORT_FREE, SUPPORT_EQUAL = KL_SUPPORT_FREE, KL_SUPPORT_EQUAL
 REDUCTIONS = {"sum": KL_REDUCE_SUM, "mean": KL_REDUCE_SUM, "min": KL_REDUCE_MIN, "max": KL_REDUCE_MAX}
 MEAN, NATURAL = KL_MEAN, KL_NATURAL
@@ -101,6 +101,12 @@ cdef class Form:
     def gain(self):
         """The largest p/m of a skewed KL, 0 elsewhere."""
         return 1 / (1 - self.c.number) if self.c.kind == KL_SKEW_KL else 0.0
+
+    @property
+    def usual(self):
+        """Skewed JS and KL of rows that differ a little at random: the value, by what the bins add to the offsets."""
+        cdef double w = self.c.number
+        return 2 * w * w / (1 + w) if self.c.kind == KL_SKEW_KL else 2 * w * (1 - w)
 
     def width(self, Rows rows):
         """Features a row."""

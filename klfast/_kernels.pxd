@@ -126,6 +126,9 @@ cdef extern from "klfast.h" nogil:
     void kl_compare_rows(const kl_kernels *, const kl_rows *, const kl_rows *, const int64_t *, const int64_t *,
                          int64_t, int64_t, int8_t *, int8_t *, double *)
 
+    ctypedef struct kl_far:
+        double base, by_slack, by_value, usual
+
     ctypedef struct kl_pairing:
         const kl_kernels *kernels
         const kl_divergence *divergence
@@ -136,6 +139,7 @@ cdef extern from "klfast.h" nogil:
         const kl_center *center
         int32_t left_role, single
         double norm_factor, slack_factor, slack_floor
+        kl_far far
         const double *left_extra
         const void *features
         const void *offset

@@ -164,7 +164,7 @@ cdef class Pairing:
     cdef int n_threads
 
     def __init__(self, Form form, Rows left, left_norms, Columns right, *, double norm_factor, double slack_factor,
-                 double slack_floor, left_extra=None, left_class=None, right_class=None,
+                 double slack_floor, far=(0, 0, 0, 0), left_extra=None, left_class=None, right_class=None,
                  int64_t row_block, int64_t column_block, int n_threads, unchecked=None):
         """`unchecked`: the tolerance of the sums of left rows whose norms are still to be computed (`checks_left`)."""
         if right.isa != active.name.decode():
@@ -182,6 +182,7 @@ cdef class Pairing:
         self.c.center = &right.center.c
         self.c.left_role, self.c.single = NATURAL if right.role == MEAN else MEAN, right.single
         self.c.norm_factor, self.c.slack_factor, self.c.slack_floor = norm_factor, slack_factor, slack_floor
+        self.c.far.base, self.c.far.by_slack, self.c.far.by_value, self.c.far.usual = far
         self.c.left_extra = NULL
         self.c.left_class = self.c.right_class = NULL
         self.c.right_support = NULL

@@ -199,6 +199,8 @@ def center_of(operand: Operand, floor: float) -> _engine.Center:
         nothing = np.empty(0)
         return _engine.Center(_engine.family_center(operand.rows, operand.threads), (0.0, 0.0), nothing, nothing)
     mean = np.maximum(_engine.mean_probs(operand.rows, operand.norms, operand.threads), floor)
+    if floor:
+        mean /= mean.sum()  # 1 again: sums over bins count on it where they leave out sum c z (far.h)
     logits = operand.rows.domain == _engine.LOGITS
     with np.errstate(divide="ignore"):
         row = (np.log(mean) if logits else mean)[None, :]
@@ -293,6 +295,14 @@ class Reference:
         if self.form.shape == _engine.SUM_FAMILY:
             return plan.term_certificate(self.width)
         return plan.sum_certificate(self.width, single, self.form.shape == _engine.SUM_ABS, self.form.gain)
+
+    def far_certificate(self, single: bool) -> tuple[float, float, float, float]:
+        """The bound of a sum over bins in its form for rows far apart, by the slacks and the value, and the value that
+        slacks usually go with (kl_far); zeros where there is no such form."""
+        if self.form.shape not in (_engine.SUM_JS, _engine.SUM_SKEW):
+            return 0.0, 0.0, 0.0, 0.0
+        far, slack = plan.far_certificate(self.width, single, self.form.gain), self.certificate(single).slack
+        return far.base, far.by_offsets / slack, far.by_value, plan.far_usual(self.width, single) * self.form.usual / slack
 
     def columns(self, single: bool, distinct: bool, with_support: bool, coarse: bool = False) -> _engine.Columns:
         """Features packed for the active ISA, in float32 or float64, of all or of the distinct rows; `coarse`: for a

@@ -262,8 +262,8 @@ class Index:
         extra = left.entropy if self.divergence.adds_entropy else None
         pairing = _engine.Pairing(
             form, left.rows, left.room, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
-            left_extra=extra, left_class=classes[0], right_class=classes[1], row_block=blocks.rows,
-            column_block=blocks.columns, n_threads=threads, unchecked=left.unchecked)
+            far=reference.far_certificate(single), left_extra=extra, left_class=classes[0], right_class=classes[1],
+            row_block=blocks.rows, column_block=blocks.columns, n_threads=threads, unchecked=left.unchecked)
         return pairing, blocks, plan.first_slab(m, products, threads)
 
 

@@ -87,6 +87,50 @@ def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 
     return Certificate(0.0, 1.001 * gamma, VARIATION_FLOOR if first_order else FLOOR)
 
 
+# The same sums for rows far apart (src_c/kernels/far.h; docs: numerics), in units, by `single`. m/c is off by (first +
+# second * m/c), and as much is its smallest, a quarter of a unit, to be counted with: 1 + |log(m/c)| <= 1.1 + range * g
+# where g, 1 as m/c goes to 0, is what the bin adds to KL(m||c). The logarithm is off by (first + second * itself).
+FAR_CHAIN = 32  # KL_FAR_CHAIN in src_c/kernels/kernels.h
+FAR_RATIO = {False: (12, 11), True: (5, 4)}
+FAR_RANGE = {False: 38.5, True: 18.5}
+FAR_LOG = {False: (38, 2), True: (9, 2)}
+FAR_EMPTY = {False: 110, True: 37}  # skewed KL: of m log(m/c) where m/c is a few units
+FAR_SUMS = {False: 16, True: 2}  # those of the rows and the centre, which are 1
+
+# The form is tried where this part of the value that is usual for the offsets meets the tolerance. With more of it many
+# values miss the bound and are computed twice; and rows that differ much have less than those that differ a little.
+FAR_USUAL = 0.6
+FAR_BINS = {False: 16, True: 32}  # values of fewer bins scatter too much: with 8, float32 takes 1.7 times as long
+
+
+def far_usual(n_bins: int, single: bool) -> float:
+    """That part; 0, so that the form is not tried, of few bins."""
+    return FAR_USUAL if n_bins >= FAR_BINS[single] else 0.0
+
+
+@dataclass(frozen=True)
+class FarCertificate:
+    """Constants of the bound |value - exact| <= base + by_offsets * (a_i + b_j) + by_value * value."""
+
+    base: float
+    by_offsets: float
+    by_value: float
+
+
+def far_certificate(n_bins: int, single: bool, gain: float = 0.0) -> FarCertificate:
+    """Constants of a sum over bins in its form for rows far apart; `gain` as for sum_certificate."""
+    chain = min(n_bins, FAR_CHAIN) + min(-(-n_bins // FAR_CHAIN), CHAIN // FAR_CHAIN) + -(-n_bins // CHAIN)
+    (ratio, by_ratio), (log, by_log) = FAR_RATIO[single], FAR_LOG[single]
+    # Units of the sum of all |terms|: 5 for the weights, their product with m/c or p/c, and ln 2.
+    terms = chain + by_log + 5 + by_ratio + (1 if gain else 0)
+    # The sum of all |terms|: of m |log(m/c)| at most 2 s + 1/2, of p |log(m/c)| at most 2 s + 2 v + 1.
+    base = log + FAR_SUMS[single] + 1.1 * ratio + (gain * FAR_EMPTY[single] + by_ratio + terms if gain
+                                                   else 1.1 * by_ratio + terms / 2)
+    by_offsets = ratio * FAR_RANGE[single] + 2 * terms + OFFSET_UNITS[single] + 4
+    unit = 1.01 * UNIT[single]
+    return FarCertificate(unit * base, unit * by_offsets, unit * 2 * terms if gain else 0.0)
+
+
 def term_certificate(width: int) -> Certificate:
     """The same for sums of a family's terms, of which none cancels: the slack is relative to the value."""
     roundings = min(width, CHAIN) + -(-width // CHAIN) + TERM_ROUNDINGS

@@ -180,6 +180,10 @@ typedef struct {
     uint64_t *support;     /* (n_cols + 63) / 64 words a row, or NULL                      */
 } kl_encode_args;
 
+/* SUM_JS and SUM_SKEW of rows far from each other, by the shorter form of far.h: the error of a value v, by the slacks
+ * of its row and column, and a part of the value that slacks usually go with. All 0: never. */
+typedef struct { double base, by_slack, by_value, usual; } kl_far; /* base + by_slack (slacks) + by_value v */
+
 /* ---- the packed product ------------------------------------------------------------------------ */
 
 /* One block: `row_panels` x `col_panels` register tiles of K multiply-adds. Dense: values go to out
@@ -202,6 +206,8 @@ typedef struct {
     double accept, bend;       /* dense: certified if accept * value * (1 - bend * value) >= bound; bend is 0 but
                                   for KL_PRODUCT_BENT */
     const kl_divergence *finish; /* dense: to be applied to the values, doubts aside; NULL: none */
+    kl_far far;                /* dense: sums over bins */
+    double far_from;           /* dense: it is tried for pairs whose slacks add up to 1 / far_from; 0: none */
     double apart;              /* dense: or if apart * value >= the slacks without the norms; 0: never */
     const void *threshold;     /* screen: one a row (padded) */
     kl_bytes left_bytes, right_bytes; /* screen: of both, or of neither, sides; then the numbers of a row have room for
@@ -332,6 +338,7 @@ typedef struct {
     int32_t left_role;              /* KL_MEAN: D(left || right); KL_NATURAL: D(right || left) */
     int32_t single;                 /* precision of the product: float32 or float64           */
     double norm_factor, slack_factor, slack_floor; /* of left rows, see kl_encode_args         */
+    kl_far far;                                    /* see kl_product_args                      */
     const double *left_extra;       /* added to each value of a row, or NULL                   */
     const void *features, *offset, *norm, *slack;  /* of the right operand, packed             */
     kl_bytes bytes;                 /* of the right operand; NULL: no coarse screen            */

@@ -80,6 +80,25 @@ def test_certificate(n_bins, single):
     assert plan.certificate(n_bins + 1, single).norm >= c.norm
 
 
+@pytest.mark.parametrize("gain", [0.0, 1.5, 10.0])
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("n_bins", [1, 2, 32, 33, 256, 257, 1000, 10**6])
+def test_far_certificate(n_bins, single, gain):
+    """The roundings of the longest chain, of the sum of all |terms| (2 s + 1/2 of JS); a value counts in skewed KL."""
+    c, u = plan.far_certificate(n_bins, single, gain), plan.UNIT[single]
+    chain = min(n_bins, 32) + min(math.ceil(n_bins / 32), 8) + math.ceil(n_bins / 256)
+    assert c.base >= (chain / 2 + plan.FAR_LOG[single][0] + plan.FAR_RATIO[single][0]) * u
+    assert c.by_offsets >= (2 * chain + plan.FAR_RATIO[single][0] * plan.FAR_RANGE[single]) * u
+    assert c.by_value >= 2 * chain * u if gain else c.by_value == 0
+    assert plan.far_certificate(n_bins + 1, single, gain).base >= c.base
+    assert plan.far_certificate(n_bins, single, gain + 1).base > c.base
+
+
+def test_far_form_of_few_bins():
+    assert plan.far_usual(31, True) == plan.far_usual(15, False) == 0
+    assert plan.far_usual(32, True) == plan.far_usual(16, False) == plan.FAR_USUAL
+
+
 def test_units():
     assert plan.UNIT == {False: np.finfo(float).eps / 2, True: np.finfo(np.float32).eps / 2}
     assert plan.DEFAULT_RTOL == {False: 1e-12, True: 1e-4}

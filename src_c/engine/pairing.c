@@ -208,6 +208,9 @@ void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t
     const kl_divergence *f = p->divergence;
     kl_product_args args = kl_block_args(p, w, rows, col, cols);
     args.accept = accept - args.relative;
+    args.far = p->far;
+    const double rise = p->far.usual * accept - p->far.by_slack; /* usual values against their bounds */
+    args.far_from = rise > 0 ? rise / p->far.base : 0;
     args.bend = f->finish == KL_LOG && f->scale < 0 ? -f->scale : 0;
     args.apart = args.bend == 0 ? apart(p, accept) : 0;
     args.out = out ? out : w->tile;

@@ -19,6 +19,10 @@
 #define KL_IF_LESS_F64(x, y, a, b) \
     ((vf64)_mm512_mask_blend_pd(_mm512_cmp_pd_mask((__m512d)(x), (__m512d)(y), _CMP_LT_OQ), (__m512d)(b), (__m512d)(a)))
 #define KL_CONVERT_F64(x) ((vf64)_mm512_cvtepi64_pd((__m512i)(x)))
+#define KL_EXPONENT_F64(x) ((vf64)_mm512_getexp_pd((__m512d)(x)))
+#define KL_EXPONENT_F32(x) ((vf32)_mm512_getexp_ps((__m512)(x)))
+#define KL_MANTISSA_F64(x) ((vf64)_mm512_getmant_pd((__m512d)(x), _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src))
+#define KL_MANTISSA_F32(x) ((vf32)_mm512_getmant_ps((__m512)(x), _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src))
 #define KL_WIDENED_F32(x) ((vf64)_mm512_cvtps_pd(_mm256_loadu_ps(x)))
 #define KL_MIN_F64(a, b) ((vf64)_mm512_min_pd((__m512d)(a), (__m512d)(b)))
 #define KL_MIN_F32(a, b) ((vf32)_mm512_min_ps((__m512)(a), (__m512)(b)))

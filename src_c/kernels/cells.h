@@ -52,3 +52,27 @@ static const double KL_REST[2][8] __attribute__((aligned(64))) = {
 static const double KL_HALVES[10] = {
     0x1.0000000000000p-1, -0x1.5555555555556p-3, 0x1.5555555552482p-4, -0x1.99999999946f5p-5, 0x1.11111141e118dp-5,
     -0x1.861861d8b6f6bp-6, 0x1.249137f8d50bep-6, -0x1.c71aa36ba47bdp-7, 0x1.6e863aee0ba58p-7, -0x1.2bf3afed3e2a1p-7};
+
+/* For far.h: log2(m) - P(r m + shift) in the cells [1, 9/8), ..., [15/8, 2) of m. KL_FAR_TERMS are P's coefficients from
+ * the first power on; that before the leading one is 0. From the minimax polynomial of log2(1 + t), |t| <= 1/17
+ * (mpmath.chebyfit), of degree 8 and 3; each number with those before it already rounded. At most 51 and 10.2 units of
+ * roundoff of 1. */
+enum { KL_FAR_SCALE, KL_FAR_LOG }; /* r, a */
+
+static const double KL_FAR_CELLS_F64[2][8] __attribute__((aligned(64))) = {
+    {0x1.854e1c9d15978p-1, 0x1.5c535cf856affp-1, 0x1.3b26da360549ep-1, 0x1.1fbf4ccd26385p-1,
+     0x1.08ba3c6ad13e1p-1, 0x1.ea3c6fe2411d9p-2, 0x1.c86d3c079dba7p-2, 0x1.aafad50f62010p-2},
+    {0x1.1ecc6c7c5ffe0p-2, 0x1.c31d46594ef21p-2, 0x1.2b7c1c9196912p-1, 0x1.6eae985601835p-1,
+     0x1.ac45cd056f919p-1, 0x1.e51ee5a484e01p-1, 0x1.0cf3c89ef8834p+0, 0x1.259559bf62400p+0}};
+#define KL_FAR_SHIFT_F64 -0x1.d8b7a8bfc67c9p-1
+static const double KL_FAR_TERMS_F64[6] = {
+    0x1.9005610f540c5p+0, -0x1.b14431cf58b71p-1, 0x1.38c3a411b6ee8p-1, -0x1.fe6929d96c05cp-2, 0x1.a59dc7945066dp-2,
+    -0x1.f7cb44cc48a13p-2};
+
+static const float KL_FAR_CELLS_F32[2][8] __attribute__((aligned(64))) = {
+    {0x1.79cc4ap-1f, 0x1.5207a2p-1f, 0x1.31d624p-1f, 0x1.173df4p-1f,
+     0x1.00e714p-1f, 0x1.dbbee2p-2f, 0x1.baef84p-2f, 0x1.9e5beep-2f},
+    {0x1.605d3cp-1f, 0x1.b285a6p-1f, 0x1.fc7322p-1f, 0x1.1fd2d0p+0f,
+     0x1.3e9e68p+0f, 0x1.5b0af6p+0f, 0x1.756f4ap+0f, 0x1.8e10dcp+0f}};
+#define KL_FAR_SHIFT_F32 -0x1.2d05e6p+0f
+static const float KL_FAR_TERMS_F32[1] = {0x1.6125c4p+0f};

@@ -1,5 +1,5 @@
 /* Sums over bins of a function of two features, in place of a product: the tiles of the divergences that are not
- * bilinear. Included by product.h for float64 and for float32.
+ * bilinear. Included by product.h for float64 and for float32. Pairs that are far apart go another way, far.h.
  *
  * With z = x + y, c the centre, m = c (1 + z) the mixture of the two rows, and G(m, c) = m log(m/c) - m + c,
  *     JS        sum c ((1 + z) log(1 + z) - z)          = sum G(m, c)
@@ -101,39 +101,61 @@ KL_INLINE void KL_NAME(kl_steps)(int shape, const KL_V *x, const KL_V *y, KL_V c
     KL_EACH sum[j] = KL_FMA(c, term[j], sum[j]);
 }
 
-/* One register tile, two rows at a time: the logarithm needs the registers. */
-KL_INLINE void KL_NAME(kl_tile_sums)(int shape, const kl_product_args *args, const KL_T *left, const KL_T *right,
-                                     KL_NAME(kl_tile) *total)
+/* Two rows of a register tile, in `row`: no more, the logarithm needs the registers. */
+KL_INLINE void KL_NAME(kl_two_rows)(int shape, const kl_product_args *args, const KL_T *left, const KL_T *right,
+                                    const int *row, KL_V *all)
 {
-    const KL_T *weights = args->weights;
-    const KL_T factor = shape == KL_SUM_ABS ? (KL_T)-0.5 : shape == KL_SUM_TRIANGLE ? -1 : 1;
-    const KL_T number = (KL_T)args->number;
-    for (int i = 0; i < KL_MR; i += 2) {
-        KL_V all[4] = {{0}, {0}, {0}, {0}}; /* row i: halves 0 and 1; row i + 1 */
-        for (int64_t begin = 0; begin < args->K; begin += KL_CHAIN) {
-            const int64_t end = args->K < begin + KL_CHAIN ? args->K : begin + KL_CHAIN;
-            KL_V sum[4] = {{0}, {0}, {0}, {0}};
-            for (int64_t k = begin; k < end; k++) {
-                KL_V c = KL_NAME(kl_set)(weights[k]), x[4], y[4];
-                KL_UNROLL for (int j = 0; j < 4; j++) {
-                    x[j] = KL_NAME(kl_set)(left[k * KL_MR + i + j / 2]);
-                    y[j] = KL_NAME(kl_load)(right + k * KL_NR + j % 2 * KL_W);
-                }
-                KL_UNROLL for (int j = 0; j < 4; j += KL_LOCKSTEP)
-                    KL_NAME(kl_steps)(shape, x + j, y + j, c, number, sum + j);
+    const KL_T *weights = args->weights, number = (KL_T)args->number, *first = left + row[0], *second = left + row[1];
+    KL_UNROLL for (int j = 0; j < 4; j++) all[j] = (KL_V){0}; /* the first row: halves 0 and 1; the second */
+    for (int64_t begin = 0; begin < args->K; begin += KL_CHAIN) {
+        const int64_t end = args->K < begin + KL_CHAIN ? args->K : begin + KL_CHAIN;
+        KL_V sum[4] = {{0}, {0}, {0}, {0}};
+        for (int64_t k = begin; k < end; k++) {
+            KL_V c = KL_NAME(kl_set)(weights[k]), x[4], y[4];
+            KL_UNROLL for (int j = 0; j < 4; j++) {
+                x[j] = KL_NAME(kl_set)((j < 2 ? first : second)[k * KL_MR]);
+                y[j] = KL_NAME(kl_load)(right + k * KL_NR + j % 2 * KL_W);
             }
-            KL_UNROLL for (int j = 0; j < 4; j++) all[j] += sum[j];
+            KL_UNROLL for (int j = 0; j < 4; j += KL_LOCKSTEP)
+                KL_NAME(kl_steps)(shape, x + j, y + j, c, number, sum + j);
         }
-        KL_UNROLL for (int j = 0; j < 4; j++) total->v[i + j / 2][j % 2] = all[j] * factor;
+        KL_UNROLL for (int j = 0; j < 4; j++) all[j] += sum[j];
+    }
+}
+
+#include "far.h"
+
+/* The register tile at row r and column c. Which form a value has depends on nothing but its pair. */
+KL_INLINE void KL_NAME(kl_tile_sums)(int shape, const kl_product_args *args, int64_t r, int64_t c,
+                                     KL_NAME(kl_tile) *tile)
+{
+    const KL_T *left = (const KL_T *)args->left + r * args->K, *right = (const KL_T *)args->right + c * args->K;
+    const KL_T factor = shape == KL_SUM_ABS ? (KL_T)-0.5 : shape == KL_SUM_TRIANGLE ? -1 : 1;
+    const int far = (shape == KL_SUM_JS || shape == KL_SUM_SKEW) && KL_NAME(kl_some_far)(args, r, c);
+    KL_U stand[KL_MR][2];
+    int open[KL_MR + 1], count = 0; /* the rows to be computed around the centre; in twos: the last one again */
+    if (far)
+        for (int i = 0; i < KL_MR; i += KL_FAR_ROWS)
+            (shape == KL_SUM_JS ? KL_NAME(kl_far_js) : KL_NAME(kl_far_skew))(args, left, right, i, tile);
+    for (int i = 0; i < KL_MR; i++)
+        if (!far || KL_NAME(kl_far_open)(args, tile, r, c, i, stand[i])) { open[count] = open[count + 1] = i; count++; }
+    for (int t = 0; t < count; t += 2) {
+        KL_V all[4];
+        KL_NAME(kl_two_rows)(shape, args, left, right, open + t, all);
+        KL_UNROLL for (int j = 0; j < 4; j++) {
+            const int i = open[t + j / 2];
+            KL_V *to = &tile->v[i][j % 2], near = all[j] * factor;
+            *to = far ? (KL_V)((stand[i][j % 2] & (KL_U)*to) | (~stand[i][j % 2] & (KL_U)near)) : near;
+        }
     }
 }
 
 /* Functions of their own: among the registers of the epilogue, the compiler keeps sums in memory (37% slower). */
 #define KL_SUMS(shape, name)                                                                                      \
-    static __attribute__((noinline)) void KL_NAME(kl_sums_##name)(const kl_product_args *args, const KL_T *left,  \
-                                                                  const KL_T *right, KL_NAME(kl_tile) *total)     \
+    static __attribute__((noinline)) void KL_NAME(kl_sums_##name)(const kl_product_args *args, int64_t r,         \
+                                                                  int64_t c, KL_NAME(kl_tile) *tile)              \
     {                                                                                                             \
-        KL_NAME(kl_tile_sums)(shape, args, left, right, total);                                                   \
+        KL_NAME(kl_tile_sums)(shape, args, r, c, tile);                                                           \
     }
 KL_SUMS(KL_SUM_JS, js)
 KL_SUMS(KL_SUM_SKEW, skew)
@@ -142,3 +164,4 @@ KL_SUMS(KL_SUM_TRIANGLE, triangle)
 
 #undef KL_SUMS
 #undef KL_EACH
+#undef KL_FAR_ROWS

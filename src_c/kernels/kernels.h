@@ -21,6 +21,7 @@
 
 /* Longest run of multiply-adds into one accumulator; the certificate counts on it (plan.py). */
 #define KL_CHAIN 256
+#define KL_FAR_CHAIN 32 /* the same for rows far apart (far.h); a part of KL_CHAIN */
 
 KL_INLINE vf64 kl_magnitude_f64(vf64 x) { return kl_abs(x); }
 KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
@@ -36,6 +37,12 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #define KL_CELLS KL_CELLS_F64
 #define KL_H KL_H_F64
 #define KL_LOG1P KL_LOG1P_F64
+#define KL_MANTISSA KL_MANTISSA_F64
+#define KL_EXPONENT KL_EXPONENT_F64
+#define KL_FAR_CELLS KL_FAR_CELLS_F64
+#define KL_FAR_SHIFT KL_FAR_SHIFT_F64
+#define KL_FAR_TERMS KL_FAR_TERMS_F64
+#define KL_FAR_LEAD(w) (-(w))
 #define KL_LEAST_TOTAL 0x1p-1000
 #define KL_V vf64
 #define KL_W KL_W64
@@ -62,6 +69,12 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #define KL_CELLS KL_CELLS_F32
 #define KL_H KL_H_F32
 #define KL_LOG1P KL_LOG1P_F32
+#define KL_MANTISSA KL_MANTISSA_F32
+#define KL_EXPONENT KL_EXPONENT_F32
+#define KL_FAR_CELLS KL_FAR_CELLS_F32
+#define KL_FAR_SHIFT KL_FAR_SHIFT_F32
+#define KL_FAR_TERMS KL_FAR_TERMS_F32
+#define KL_FAR_LEAD(w) (w)
 #define KL_LEAST_TOTAL 0x1p-120f
 #define KL_V vf32
 #define KL_W KL_W32

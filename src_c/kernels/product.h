@@ -57,6 +57,31 @@ KL_INLINE void KL_NAME(kl_tile_product)(const KL_T *left, const KL_T *right, int
     }
 }
 
+KL_INLINE KL_T KL_NAME(kl_largest)(const KL_T *x, int n)
+{
+    KL_T max = x[0];
+    for (int i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+/* The bound of a whole register tile, from the largest norm and slack of its rows and columns: not below the bound
+ * of any entry, because rounding is monotonic. Most tiles pass at once by it. */
+typedef struct { KL_T norm, slack; } KL_NAME(kl_panel);
+
+KL_INLINE KL_NAME(kl_panel) KL_NAME(kl_panel_of)(const void *norm, const void *slack, int64_t at, int n)
+{
+    return (KL_NAME(kl_panel)){KL_NAME(kl_largest)((const KL_T *)norm + at, n),
+                               KL_NAME(kl_largest)((const KL_T *)slack + at, n)};
+}
+
+/* The values of the entries (row, columns of half h) of a tile; every path computes them alike. */
+KL_INLINE KL_V KL_NAME(kl_values)(const kl_product_args *args, const KL_NAME(kl_tile) *tile, int64_t r,
+                                  int64_t c, int i, int h)
+{
+    const KL_T *row = (const KL_T *)args->row_offset, *col = (const KL_T *)args->col_offset;
+    return KL_NAME(kl_set)(row[r + i]) + KL_NAME(kl_load)(col + c + h * KL_W) - tile->v[i][h];
+}
+
 #include "elementwise.h"
 #ifdef KL_FAMILY_TILES
 #include "family_terms.h"
@@ -67,10 +92,10 @@ KL_INLINE void KL_NAME(kl_tile_of)(int shape, const kl_product_args *args, int64
 {
     const KL_T *left = (const KL_T *)args->left + r * args->K, *right = (const KL_T *)args->right + c * args->K;
     switch (shape) {
-    case KL_SUM_JS: KL_NAME(kl_sums_js)(args, left, right, tile); break;
-    case KL_SUM_SKEW: KL_NAME(kl_sums_skew)(args, left, right, tile); break;
-    case KL_SUM_ABS: KL_NAME(kl_sums_abs)(args, left, right, tile); break;
-    case KL_SUM_TRIANGLE: KL_NAME(kl_sums_triangle)(args, left, right, tile); break;
+    case KL_SUM_JS: KL_NAME(kl_sums_js)(args, r, c, tile); break;
+    case KL_SUM_SKEW: KL_NAME(kl_sums_skew)(args, r, c, tile); break;
+    case KL_SUM_ABS: KL_NAME(kl_sums_abs)(args, r, c, tile); break;
+    case KL_SUM_TRIANGLE: KL_NAME(kl_sums_triangle)(args, r, c, tile); break;
 #ifdef KL_FAMILY_TILES
     case KL_SUM_FAMILY: kl_tile_family(args, left, right, tile); break;
 #endif
@@ -78,14 +103,7 @@ KL_INLINE void KL_NAME(kl_tile_of)(int shape, const kl_product_args *args, int64
     }
 }
 
-/* value and bound of the entries (row, columns of half h) of a tile; every path computes them alike. */
-KL_INLINE KL_V KL_NAME(kl_values)(const kl_product_args *args, const KL_NAME(kl_tile) *tile, int64_t r,
-                                  int64_t c, int i, int h)
-{
-    const KL_T *row = (const KL_T *)args->row_offset, *col = (const KL_T *)args->col_offset;
-    return KL_NAME(kl_set)(row[r + i]) + KL_NAME(kl_load)(col + c + h * KL_W) - tile->v[i][h];
-}
-
+/* The bound; every path computes it alike, too. */
 KL_INLINE KL_V KL_NAME(kl_bounds)(const kl_product_args *args, int64_t r, int64_t c, int i, int h)
 {
     const KL_T *row_norm = args->row_norm, *row_slack = args->row_slack;
@@ -105,23 +123,6 @@ KL_INLINE KL_V KL_NAME(kl_bounds_of)(int relative, const kl_product_args *args, 
     (void)relative, (void)value;
 #endif
     return bound;
-}
-
-KL_INLINE KL_T KL_NAME(kl_largest)(const KL_T *x, int n)
-{
-    KL_T max = x[0];
-    for (int i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
-    return max;
-}
-
-/* The bound of a whole register tile, from the largest norm and slack of its rows and columns: not below the bound
- * of any entry, because rounding is monotonic. Most tiles pass at once by it. */
-typedef struct { KL_T norm, slack; } KL_NAME(kl_panel);
-
-KL_INLINE KL_NAME(kl_panel) KL_NAME(kl_panel_of)(const void *norm, const void *slack, int64_t at, int n)
-{
-    return (KL_NAME(kl_panel)){KL_NAME(kl_largest)((const KL_T *)norm + at, n),
-                               KL_NAME(kl_largest)((const KL_T *)slack + at, n)};
 }
 
 /* What is compared with the bound: the value, less where the finish is steep. */
@@ -277,6 +278,12 @@ KL_SHAPE(KL_SUM_FAMILY, family)
 #undef KL_CELLS
 #undef KL_H
 #undef KL_LOG1P
+#undef KL_MANTISSA
+#undef KL_EXPONENT
+#undef KL_FAR_CELLS
+#undef KL_FAR_SHIFT
+#undef KL_FAR_TERMS
+#undef KL_FAR_LEAD
 #undef KL_LEAST_TOTAL
 #undef KL_NR
 #undef KL_T

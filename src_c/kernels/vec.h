@@ -81,6 +81,13 @@ KL_INLINE vf32 kl_lookup_f32(const float *table, vi32 index)
 }
 #define KL_LOOKUP_F32(table, index) kl_lookup_f32(table, (vi32)(index))
 #endif
+/* Exponent and mantissa, in [1, 2), of positive normal numbers. */
+#ifndef KL_EXPONENT_F64
+#define KL_EXPONENT_F64(x) ((vf64)((vu64)(x) >> 52 | 0x4330000000000000u) - kl_set_f64(0x1p52 + 1023))
+#define KL_EXPONENT_F32(x) ((vf32)((vu32)(x) >> 23 | 0x4b000000u) - kl_set_f32(0x1p23f + 127))
+#define KL_MANTISSA_F64(x) ((vf64)(((vu64)(x) & 0xfffffffffffffu) | 0x3ff0000000000000u))
+#define KL_MANTISSA_F32(x) ((vf32)(((vu32)(x) & 0x7fffffu) | 0x3f800000u))
+#endif
 KL_INLINE vf64 kl_abs(vf64 x) { return (vf64)((vi64)x & INT64_MAX); }
 
 /* a*b + c with one rounding where it matters (b*a close to -c): in hardware, or by splitting the

@@ -23,20 +23,22 @@ static long double skewed(long double u, long double z) /* (1 + u) log(1 + z) - 
     return u * log1pl(z) + (fabsl(z) < 0x1p-7L ? series(z, 1) : log1pl(z) - z);
 }
 
-/* The terms of `rows` features x with n features y, one bin of weight 1: out[i * n + j]. */
-static void terms(const kl_kernels *k, kl_shape shape, int single, const double *x, int64_t rows, const double *y,
-                  int64_t n, double number, double *out)
+/* The terms of `rows` features x with n features y, one bin of weight 1: out[i * n + j]. `far`: those of far.h. */
+static void terms(const kl_kernels *k, kl_shape shape, int single, int far, const double *x, int64_t rows,
+                  const double *y, int64_t n, double number, double *out)
 {
-    static double left[64], right[COLS], zero[COLS], weight[1], values[64 * COLS];
+    static double left[64], right[COLS], zero[COLS], one[64], weight[1], values[64 * COLS];
     static uint32_t doubts[64 * COLS];
     const int64_t mr = single ? k->mr32 : k->mr64;
     for (int64_t i = 0; i < mr; i++) set(left, i, single, i < rows ? x[i] : 0);
     for (int64_t j = 0; j < COLS; j++) set(right, j, single, j < n ? y[j] : 0);
+    for (int64_t i = 0; i < mr; i++) set(one, i, single, far);
     set(weight, 0, single, 1);
     kl_product_args a = {
-        .left = left, .right = right, .row_offset = zero, .row_norm = zero, .row_slack = zero, .col_offset = zero,
+        .left = left, .right = right, .row_offset = zero, .row_norm = zero, .row_slack = one, .col_offset = zero,
         .col_norm = zero, .col_slack = zero, .K = 1, .weights = weight, .number = number, .rows = rows, .cols = n,
-        .accept = 1, .out = values, .out_stride = n, .doubts = doubts,
+        .accept = 1, .far_from = far, .far = {.base = -1e30}, /* far, whatever the value */
+        .out = values, .out_stride = n, .doubts = doubts,
     };
     kl_stats stats = {0};
     k->dense[single][shape](&a, &stats);
@@ -78,7 +80,7 @@ static void test_alone(const kl_kernels *k, int single)
         for (int pass = 0; pass < 24; pass++) {
             double worst = 0, at = 0;
             fill_z(z, COLS, form, single);
-            terms(k, KL_SUM_JS, single, &none, 1, z, COLS, 2, got);
+            terms(k, KL_SUM_JS, single, 0, &none, 1, z, COLS, 2, got);
             for (int64_t i = 0; i < COLS; i++) {
                 const long double exact = mixture(z[i]);
                 const double off = (double)(fabsl(got[i] - exact) / (exact * unit * allowed(z[i])));
@@ -110,7 +112,7 @@ static void test_pair_of(const kl_kernels *k, kl_shape shape, int single, double
     double worst = 0, at_p = 0, at_q = 0;
     for (int i = 0; i < rows; i++) p[i] = ratio(1), x[i] = stored(w * (p[i] - 1), single);
     for (int j = 0; j < COLS; j++) q[j] = ratio(p[j % rows]), y[j] = stored((1 - w) * (q[j] - 1), single);
-    terms(k, shape, single, x, rows, y, COLS, number, got);
+    terms(k, shape, single, 0, x, rows, y, COLS, number, got);
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < COLS; j++) {
             const long double z = (long double)x[i] + y[j], u = (long double)x[i] * number;
@@ -124,6 +126,33 @@ static void test_pair_of(const kl_kernels *k, kl_shape shape, int single, double
           single, w, worst, at_p, at_q);
 }
 
+/* f log(f) and p log(f), f = m/c and p (of p/c) made of two features: of the bound of plan.far_certificate what a bin
+ * adds to it. p is at most gain f. */
+static void test_far_pair_of(const kl_kernels *k, kl_shape shape, int single, double w)
+{
+    static double x[64], y[COLS], got[64 * COLS];
+    const int skew = shape == KL_SUM_SKEW, rows = single ? k->mr32 : k->mr64;
+    const double unit = single ? 0x1p-24 : 0x1p-53, number = stored(1 / w, single), range = single ? 19 : 40;
+    const double least[2] = {stored(w, single), stored(1 - w, single)}, log_units = single ? 9 : 38;
+    double worst = 0, at_x = 0, at_y = 0;
+    for (int i = 0; i < rows; i++) x[i] = fmax(stored(w * (ratio(1) - 1), single), -least[0]);
+    for (int j = 0; j < COLS; j++) y[j] = fmax(stored((1 - w) * (ratio(1) - 1), single), -least[1]);
+    terms(k, shape, single, 1, x, rows, y, COLS, number, got);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < COLS; j++) {
+            const long double z = (long double)x[i] + y[j], f = z > -1 ? 1 + z : 0, log = f > 0 ? logl(f) : 0;
+            const double p = fmax(0, 1 + x[i] * number), size = f > 0 ? fmin(fabs((double)log), range) : range;
+            const long double exact = (skew ? p : f) * log;
+            const double off = (5 + 4 * (double)f) * (1 + size) + (double)f * (log_units + 7 * size);
+            const double skew_off = 37 * number + p * (4 + log_units + 8 * size) + 4 * (1 + p) * size;
+            const double miss = (double)fabsl(got[i * COLS + j] - exact) / (unit * (skew ? skew_off : off));
+            if (!(miss <= worst)) worst = miss, at_x = x[i], at_y = y[j];
+        }
+    CHECK(worst <= 1, "%s: far, shape %d, single %d, w = %g: %.2f of the bound at x = %.17g, y = %.17g", k->name, shape,
+          single, w, worst, at_x, at_y);
+    CHECK(worst > 0.02, "%s: far, shape %d, single %d: never off by a fiftieth of the bound", k->name, shape, single);
+}
+
 void test_terms(const kl_kernels *k)
 {
     const double shares[] = {0.5, 0.1, 0.9, 0.999, 0.01};
@@ -131,6 +160,6 @@ void test_terms(const kl_kernels *k)
         test_alone(k, single);
         for (int pass = 0; pass < 30; pass++)
             for (kl_shape shape = KL_SUM_JS; shape <= KL_SUM_SKEW; shape++)
-                test_pair_of(k, shape, single, shares[pass % 5]);
+                test_pair_of(k, shape, single, shares[pass % 5]), test_far_pair_of(k, shape, single, shares[pass % 5]);
     }
 }
