@@ -61,7 +61,7 @@ uint64_t kl_row_key(int32_t domain, const double *row, kl_norm norm, int64_t K)
 /* The same from the first bins, relative to the first of them that is not empty. */
 uint64_t kl_row_glance(int32_t domain, const double *row, int64_t K)
 {
-    enum { FEW = 8 }; /* a cache line */
+    enum { FEW = KL_GLANCE_BINS };
     const double empty = domain == KL_LOGITS ? -INFINITY : 0;
     double x[FEW] = {0}, base = empty;
     uint64_t bits[FEW];
