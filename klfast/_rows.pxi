@@ -131,22 +131,14 @@ def contributions(Form form, Rows P, Rows Q, int n_threads):
 
 def keys(Rows rows, norms, bint glance, int n_threads):
     """A key per row; equal distributions have equal keys. `glance`: from the first bins."""
-    cdef int64_t n = rows.c.n_rows, t, i
+    cdef int64_t n = rows.c.n_rows, tasks = (n + ROWS_A_TASK - 1) // ROWS_A_TASK, t, step = ROWS_A_TASK
     result = np.empty(n, np.uint64)
-    cdef uint64_t[::1] out = result
+    cdef uint64_t *out = <uint64_t *>address(result)
     cdef const kl_norm *norm = <const kl_norm *>address(norms)
     cdef double[:, ::1] scratch = scratch_for(n_threads, rows.c.n_cols)
     cdef const kl_kernels *kernels = active
-    cdef kl_rows c = rows.c
-    cdef int me
-    if glance and c.indptr == NULL and c.n_parts == 0 and not c.weight_by_sum:
-        c.n_cols = min(c.n_cols, KL_GLANCE_BINS)  # no more of a row need be read
-    for i in prange(n, nogil=True, schedule="static", num_threads=n_threads):
-        me = threadid()
-        if glance:
-            out[i] = kl_row_glance(c.domain, kernels.read(&c, i, &scratch[me, 0]), c.n_cols)
-        else:
-            out[i] = kl_row_key(c.domain, kernels.read(&c, i, &scratch[me, 0]), norm[i], c.n_cols)
+    for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
+        kl_row_keys(kernels, &rows.c, norm, glance, t * step, min(t * step + step, n), &scratch[threadid(), 0], out)
     return result
 
 

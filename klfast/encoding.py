@@ -212,13 +212,15 @@ class Reference:
     @cached_property
     def distinct(self):
         """Rows that agree to the bit as one: (index of the distinct rows, number of each row's among them, starts
-        and members of the groups)."""
+        and members of the groups); None if there are none."""
         n = self.operand.n
-        if self._glances is not None:
-            return np.arange(n), np.arange(n), np.arange(n + 1), np.arange(n)
+        if not self._keys.copies:
+            return None
         classes, identical = self._classes
         owner = np.where(identical & (classes >= 0), classes, np.arange(n))
         is_owner = owner == np.arange(n)
+        if is_owner.all():
+            return None
         group = (np.cumsum(is_owner) - 1)[owner]
         members = np.argsort(group, kind="stable")
         starts = np.concatenate([[0], np.cumsum(np.bincount(group))])

@@ -110,9 +110,9 @@ class Index:
             return np.empty((0, k)), np.empty((0, k), np.int64)
         if m < 2:
             return self._search(left, reference, k, False, False, threads, progress)
-        index, group, starts, members = reference.distinct
-        if index.size == m:
+        if reference.distinct is None:
             return self._search(left, reference, k, P is None, False, threads, progress)
+        index, group, starts, members = reference.distinct
         # Rows that agree to the bit are searched once, and each answer is spread over its copies.
         queries = left.select(index) if P is None else left
         wanted = min(index.size, k + (P is None))

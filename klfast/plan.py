@@ -192,9 +192,9 @@ def worth(threads: int, bins: int) -> int:
     return max(1, min(threads, bins // WORK_A_THREAD))
 
 
-# Multiply-adds of a thread in the first slab, 10 to 80 ms: whether the pairs are cheaper or dearer
+# Multiply-adds of a thread in the first slab, 20 to 160 ms: whether the pairs are cheaper or dearer
 # than that shows in it, and small calls are one slab.
-FIRST_SLAB = 5e8
+FIRST_SLAB = 1.2e9
 
 
 def first_slab(m: int, products_a_pair: int, threads: int) -> int:

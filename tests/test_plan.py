@@ -43,8 +43,8 @@ def test_dense_blocks(n_bins, rows):
     assert plan.blocks(10**6, 10**6, n_bins, 1, dense=True).rows == rows
 
 
-@pytest.mark.parametrize("m, n_bins, threads, rows", [(200_000, 64, 1, 39), (200_000, 64, 2, 78), (10**9, 100, 1, 1),
-                                                      (0, 0, 1, 5 * 10**8)])
+@pytest.mark.parametrize("m, n_bins, threads, rows", [(200_000, 64, 1, 93), (200_000, 64, 2, 187), (10**9, 100, 1, 1),
+                                                      (0, 0, 1, 12 * 10**8)])
 def test_first_slab(m, n_bins, threads, rows):
     assert plan.first_slab(m, n_bins, threads) == rows
 

@@ -186,7 +186,8 @@ KL_INLINE void kl_probs_rows(int role, int part, int single, int bare, const voi
             }
             kl_sum_add(&g, &s.g);
         }
-        sums[i] = (kl_probs_sums){kl_sum_total(&g), bare ? kl_lanes_total(&s.missing) : 0, kl_lanes_total(&s.squares), 1};
+        const double missing = bare ? kl_lanes_total(&s.missing) : 0;
+        sums[i] = (kl_probs_sums){kl_sum_total(&g), missing, kl_lanes_total(&s.squares), 1};
         for (int l = 0; l < KL_W64 && bare; l++) sums[i].least = fmin(sums[i].least, s.least[l]);
     }
 }
@@ -252,8 +253,8 @@ KL_INLINE void kl_mean_differences(kl_feature_sums *s, kl_feature_bins b, int64_
  * counts with |sum pbar log(qbar / c)| <= |x||y| + b. */
 typedef struct { double norm2; int unsupported; } kl_shifted_row;
 
-KL_INLINE kl_shifted_row kl_shifted_row_of(const void *row, int single, double inverse, const kl_center *center, int bare,
-                                           int64_t K, double *out)
+KL_INLINE kl_shifted_row kl_shifted_row_of(const void *row, int single, double inverse, const kl_center *center,
+                                           int bare, int64_t K, double *out)
 {
     kl_feature_sums s = {.squares = kl_lanes_zero(), .unsupported = {0}};
     const int64_t whole = K - K % KL_LANES;
@@ -262,8 +263,8 @@ KL_INLINE kl_shifted_row kl_shifted_row_of(const void *row, int single, double i
     kl_mean_differences(&s, all, whole, kl_set_f64(inverse), single, bare);
     if (whole < K) {
         kl_feature_bins b = {kl_wide_tail(row, whole, K, single, 0, tails[0]), NULL,
-                             kl_tail(center->probs, whole, K, 0, tails[1]), kl_tail(center->scale, whole, K, 0, tails[2]),
-                             NULL, tails[3]};
+                             kl_tail(center->probs, whole, K, 0, tails[1]),
+                             kl_tail(center->scale, whole, K, 0, tails[2]), NULL, tails[3]};
         kl_mean_differences(&s, b, KL_LANES, kl_set_f64(inverse), 0, bare);
         memcpy(out + whole, tails[3], (size_t)(K - whole) * sizeof *out);
     }
@@ -282,7 +283,8 @@ static kl_feature_row kl_shifted_features(int32_t domain, const double *row, kl_
     return s.norm2 <= 0x1p1000 ? (kl_feature_row){0, 0, s.norm2} : kl_lost_row(out, K);
 }
 
-static kl_feature_row kl_mean_features(const double *row, double inverse, const kl_center *center, int64_t K, double *out)
+static kl_feature_row kl_mean_features(const double *row, double inverse, const kl_center *center, int64_t K,
+                                       double *out)
 {
     const void *rows[1] = {row};
     kl_probs_sums s;
@@ -310,8 +312,8 @@ static kl_feature_row kl_natural_features(int single, int whole, const void *row
     return (kl_feature_row){s.g - s.missing, total, s.squares};
 }
 
-static kl_feature_row kl_logit_features(int32_t role, const double *row, kl_norm norm, const kl_center *center, int64_t K,
-                                        double *out)
+static kl_feature_row kl_logit_features(int32_t role, const double *row, kl_norm norm, const kl_center *center,
+                                        int64_t K, double *out)
 {
     const int mean = role == KL_MEAN;
     const double *scale = mean ? center->scale : center->unscale;

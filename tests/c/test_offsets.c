@@ -48,13 +48,13 @@ static void check_offsets(const kl_kernels *k, const kl_encode_args *a, const do
         long double size;
         const long double offset = exact_offset(x + i * K, K, a->role, a->center->probs, &size);
         if (size < 1e-6L) continue; /* by chance: nearer than long double tells */
-        if (a->role == KL_NATURAL && isinf(((double *)a->slack)[i])) continue; /* tiny bins: left to the direct kernel */
+        if (a->role == KL_NATURAL && isinf(((double *)a->slack)[i])) continue; /* tiny bins: to the direct kernel */
         const double units = (double)(fabsl(((double *)a->offset)[i] - offset) / size) * 0x1p53;
         worst = units > worst ? units : worst;
         bound = ((double *)a->slack)[i] >= (double)size ? bound : 0;
     }
-    CHECK(worst <= UNITS && bound == 1, "%s: offsets of %ld bins, role %d, spread %g, off by %g units", k->name, (long)K,
-          a->role, spread, worst);
+    CHECK(worst <= UNITS && bound == 1, "%s: offsets of %ld bins, role %d, spread %g, off by %g units", k->name,
+          (long)K, a->role, spread, worst);
 }
 
 static center_of_rows center;
@@ -119,7 +119,7 @@ void test_float32_rows(const kl_kernels *k)
             CHECK(memcmp(norms[0], norms[1], sizeof norms[0]) == 0, "%s: scan of %ld float32 bins", k->name, (long)K);
             CHECK(memcmp(features[0], features[1], sizeof features[0]) == 0, "%s: features of %ld float32 bins, %d",
                   k->name, (long)K, t);
-            CHECK(memcmp(numbers[0], numbers[1], sizeof numbers[0]) == 0, "%s: numbers of %ld float32 bins, %d", k->name,
-                  (long)K, t);
+            CHECK(memcmp(numbers[0], numbers[1], sizeof numbers[0]) == 0, "%s: numbers of %ld float32 bins, %d",
+                  k->name, (long)K, t);
         }
 }
