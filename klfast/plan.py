@@ -24,9 +24,9 @@ CHAIN = 256
 # whitening; src_c/kernels/features.h), in float64; a float32 product sees one more, of the feature itself.
 FEATURE_ROUNDINGS = 16
 
-# Offsets come from the direct kernel (2e-15 = 18 units) or, of mean rows, from tables (12 units a term), are added with
-# two roundings, and the row-wide errors of the features add 3 units of each; the float32 product sees their conversion
-# instead.
+# Offsets come from tables (12 units a term) or from the direct kernel (2e-15 = 18 units), are added with two roundings,
+# and the row-wide errors of the features add 3 units of each; the float32 product sees their conversion instead, and 0.08
+# units of shorter polynomials.
 OFFSET_UNITS = {False: 32, True: 6}
 
 # What a relative bound cannot cover: the product of two row-wide errors (3u * 3u, doubled) of float64, in which

@@ -55,3 +55,10 @@ static const double KL_HALVES[10] = {
 static const double KL_LOGS[10] = {
     -0x1.0000000000000p-1, 0x1.555555555553cp-2, -0x1.fffffffffcc70p-3, 0x1.9999999a249f2p-3, -0x1.555555868f75cp-3,
     0x1.2492458de209ap-3, -0x1.fffe642711261p-4, 0x1.c72af1e53c388p-4, -0x1.9c1feec9f0ee8p-4, 0x1.6c42c6267cbffp-4};
+
+/* The same for features that will be float32, to 0.08 and 0.02 of its units. */
+static const double KL_BRIEF_HALVES[5] = {
+    0x1.0000000000000p-1, -0x1.555550a82ed86p-3, 0x1.5555e69d9f603p-4, -0x1.9a4364c9570abp-5, 0x1.0ee0afc135915p-5};
+static const double KL_BRIEF_LOGS[6] = {
+    -0x1.0000000000000p-1, 0x1.55555539c4287p-2, -0x1.ffffc383958b8p-3, 0x1.999c4d040c66dp-3, -0x1.5669f7cac8b75p-3,
+    0x1.2123e87e8611ep-3};

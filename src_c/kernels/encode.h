@@ -71,8 +71,8 @@ static kl_feature_row kl_read_features(const kl_encode_args *args, int whole, in
     if (rows->domain == KL_LOGITS) return kl_logit_features(args->role, row, norm, args->center, K, features);
     if (!kl_is_ordinary(norm.a)) return kl_lost_row(features, K);
     const double inverse = kl_inverse_sum(args, i);
-    if (args->role == KL_MEAN) return kl_mean_features(row, inverse, args->center, K, features);
-    return kl_natural_features(0, whole && norm.b > 0, row, inverse, norm.b, args->center, K, features);
+    if (args->role == KL_MEAN) return kl_mean_features(args->single, row, inverse, args->center, K, features);
+    return kl_natural_features(0, args->single, whole && norm.b > 0, row, inverse, norm.b, args->center, K, features);
 }
 
 /* The same of any row; beyond the block's rows, padding that is never a neighbour. */
@@ -88,8 +88,8 @@ static kl_feature_row kl_encode_row(const kl_encode_args *args, int whole, int64
         && kl_is_ordinary(args->norms[i].a) && kl_in_float32(args->rows);
     kl_feature_row f;
     if (in_float32)
-        f = kl_natural_features(1, 1, kl_placed(args->rows, i), kl_inverse_sum(args, i), args->norms[i].b, args->center,
-                                K, features);
+        f = kl_natural_features(1, args->single, 1, kl_placed(args->rows, i), kl_inverse_sum(args, i),
+                                args->norms[i].b, args->center, K, features);
     else {
         const double *row = kl_read(args->rows, i, row_scratch);
         f = kl_read_features(args, whole, r, row, features, family_scratch);
@@ -219,7 +219,7 @@ static int kl_encode_pack(const kl_encode_args *args, int64_t r, double *feature
     *(kl_pack_f64 *)inverse = args->rows->domain == KL_MEASURE ? total - total + 1 : 1 / total;
     for (int g = 0; g < KL_PACK; g++)
         row[g] = in_place ? kl_placed(args->rows, i + g) : kl_read(args->rows, i + g, features + g * K);
-    if (!shifted) kl_mean_rows(single, row, inverse, KL_PACK, args->center, K, features, s);
+    if (!shifted) kl_mean_rows(single, args->single, row, inverse, KL_PACK, args->center, K, features, s);
     for (int g = 0; g < KL_PACK && shifted; g++)
         s[g].squares = single ? kl_shifted_row_of(row[g], 1, inverse[g], args->center, 0, K, features + g * K).norm2
                               : kl_shifted_row_of(row[g], 0, inverse[g], args->center, 0, K, features + g * K).norm2;

@@ -29,14 +29,15 @@ typedef struct {
 
 /* w = pbar/c and z = (pbar - c)/c of a bin, without a division (cells.h): w = b (1 + t), r = b t. r is z - (b - 1), and
  * for small w, where z has lost w's digits, w - b. log(b) is high + low, and high has 44 bits, so that what almost
- * cancels next to b = 1 is exact but for one rounding. w = 0 gives finite nonsense. */
+ * cancels next to b = 1 is exact but for one rounding. w = 0 gives finite nonsense.
+ * `brief`, a constant, for what is rounded to float32 anyway: high is log(b), and polynomials are shorter. */
 #define KL_BESIDE KL_UNROLL for (int i = 0; i < side; i++)
 
 /* A chain of some 25 operations: `side` vectors go through it side by side, two in all that the registers hold. */
 #define KL_SIDE 2
 typedef struct { vf64 b[KL_SIDE], over[KL_SIDE], r[KL_SIDE], t[KL_SIDE], high[KL_SIDE], low[KL_SIDE]; } kl_in_cells;
 
-KL_INLINE void kl_to_cells(int side, const vf64 *w, const vf64 *z, kl_in_cells *x)
+KL_INLINE void kl_to_cells(int side, int brief, const vf64 *w, const vf64 *z, kl_in_cells *x)
 {
     vu64 cell[KL_SIDE];
     vf64 n[KL_SIDE];
@@ -48,41 +49,56 @@ KL_INLINE void kl_to_cells(int side, const vf64 *w, const vf64 *z, kl_in_cells *
     KL_BESIDE x->r[i] = KL_IF_LESS_F64(x->b[i], kl_set_f64(0.5), w[i] - x->b[i], z[i] - x->over[i]);
     KL_BESIDE x->t[i] *= x->r[i];
     KL_BESIDE n[i] = (vf64)(cell[i] | 0x4330000000000000u) - (0x1p52 + 8 * 1023);
+    if (brief) {
+        KL_BESIDE x->high[i] =
+            KL_FMA_F64(n[i], kl_set_f64(KL_LN2 / 8), KL_LOOKUP_F64(KL_CELLS_F64[KL_LOG_REST], cell[i]));
+        return;
+    }
     KL_BESIDE x->high[i] = KL_FMA_F64(n[i], kl_set_f64(KL_EIGHTH_HIGH), KL_LOOKUP_F64(KL_REST[0], cell[i]));
     KL_BESIDE x->low[i] = KL_FMA_F64(n[i], kl_set_f64(KL_EIGHTH_LOW), KL_LOOKUP_F64(KL_REST[1], cell[i]));
 }
 
-KL_INLINE void kl_polynomials(int side, const double *coefficients, const vf64 *t, vf64 *out) /* 10 of them */
+KL_INLINE void kl_polynomials(int side, int n, const double *coefficients, const vf64 *t, vf64 *out)
 {
-    KL_BESIDE out[i] = kl_set_f64(coefficients[9]);
-    KL_UNROLL for (int c = 8; c >= 0; c--) KL_BESIDE out[i] = KL_FMA_F64(out[i], t[i], kl_set_f64(coefficients[c]));
+    KL_BESIDE out[i] = kl_set_f64(coefficients[n - 1]);
+    KL_UNROLL for (int c = n - 2; c >= 0; c--) KL_BESIDE out[i] = KL_FMA_F64(out[i], t[i], kl_set_f64(coefficients[c]));
 }
 
 /* g(pbar, c)/c = w log(w) - z  =  b log(b) - (b - 1)  +  r (log(b) + t H(t)),      H(t) = ((1 + t) log(1 + t) - t)/t^2
  * Measured: at most 12 units of roundoff, those of w and z among them. w = 0 gives 1. */
-KL_INLINE void kl_mean_excesses(int side, const kl_in_cells *x, vf64 *out)
+KL_INLINE void kl_mean_excesses(int side, int brief, const kl_in_cells *x, vf64 *out)
 {
     vf64 h[KL_SIDE];
-    kl_polynomials(side, KL_HALVES, x->t, h);
-    KL_BESIDE h[i] = KL_FMA_F64(x->t[i], h[i], x->high[i] + x->low[i]);
-    KL_BESIDE out[i] = KL_FMA_F64(x->low[i], x->b[i], KL_FMA_F64(x->high[i], x->b[i], -x->over[i])); /* at b itself */
+    if (brief) kl_polynomials(side, 5, KL_BRIEF_HALVES, x->t, h);
+    else kl_polynomials(side, 10, KL_HALVES, x->t, h);
+    KL_BESIDE h[i] = KL_FMA_F64(x->t[i], h[i], brief ? x->high[i] : x->high[i] + x->low[i]);
+    KL_BESIDE out[i] = KL_FMA_F64(x->high[i], x->b[i], -x->over[i]); /* at b itself */
+    if (!brief) KL_BESIDE out[i] = KL_FMA_F64(x->low[i], x->b[i], out[i]);
     KL_BESIDE out[i] = KL_FMA_F64(x->r[i], h[i], out[i]);
 }
 
 /* log(w) = log(b) + t + t^2 L(t),      L(t) = (log(1 + t) - t)/t^2,      and from the same
  * g(c, qbar)/c = z - log(w)  =  (b - 1) - log(b)  +  t ((b - 1) - t L(t)) */
-KL_INLINE void kl_natural_excesses(int side, const kl_in_cells *x, vf64 *log, vf64 *out)
+KL_INLINE void kl_natural_excesses(int side, int brief, const kl_in_cells *x, vf64 *log, vf64 *out)
 {
     vf64 l[KL_SIDE];
-    kl_polynomials(side, KL_LOGS, x->t, l);
+    if (brief) kl_polynomials(side, 6, KL_BRIEF_LOGS, x->t, l);
+    else kl_polynomials(side, 10, KL_LOGS, x->t, l);
     KL_BESIDE l[i] *= x->t[i];
-    KL_BESIDE log[i] = x->high[i] + (x->low[i] + KL_FMA_F64(x->t[i], l[i], x->t[i]));
-    KL_BESIDE out[i] = KL_FMA_F64(x->t[i], x->over[i] - l[i], (x->over[i] - x->high[i]) - x->low[i]);
+    KL_BESIDE log[i] = KL_FMA_F64(x->t[i], l[i], x->t[i]);
+    KL_BESIDE out[i] = x->over[i] - x->high[i];
+    if (!brief)
+        KL_BESIDE {
+            log[i] += x->low[i];
+            out[i] -= x->low[i];
+        }
+    KL_BESIDE log[i] += x->high[i];
+    KL_BESIDE out[i] = KL_FMA_F64(x->t[i], x->over[i] - l[i], out[i]);
 }
 
-/* `side` vectors of bins from k on. */
-KL_INLINE void kl_mean_probs_side(int side, int single, kl_feature_sums *s, const kl_feature_bins *b, int64_t k,
-                                  vf64 inverse)
+/* `side` vectors of bins from k on. In brief, w is 1 + z: what a small w lacks then is nothing beside -z in g. */
+KL_INLINE void kl_mean_probs_side(int side, int single, int brief, kl_feature_sums *s, const kl_feature_bins *b,
+                                  int64_t k, vf64 inverse)
 {
     vf64 w[KL_SIDE], z[KL_SIDE], c[KL_SIDE], g[KL_SIDE];
     kl_in_cells in;
@@ -93,11 +109,11 @@ KL_INLINE void kl_mean_probs_side(int side, int single, kl_feature_sums *s, cons
         const vf64 d = kl_fma_exact(p, inverse, -c[i]), x = d * kl_load_f64(b->scale + at);
         s->squares.v[j] = KL_FMA_F64(x, x, s->squares.v[j]);
         kl_store_f64(b->out + at, x);
-        w[i] = p * inverse * over;
         z[i] = d * over;
+        w[i] = brief ? 1.0 + z[i] : p * inverse * over;
     }
-    kl_to_cells(side, w, z, &in);
-    kl_mean_excesses(side, &in, g);
+    kl_to_cells(side, brief, w, z, &in);
+    kl_mean_excesses(side, brief, &in, g);
     KL_BESIDE {
         const int64_t j = (k / KL_W64 + i) % KL_NV;
         s->g.v[j] = KL_FMA_F64(c[i], g[i], s->g.v[j]);
@@ -105,8 +121,8 @@ KL_INLINE void kl_mean_probs_side(int side, int single, kl_feature_sums *s, cons
 }
 
 /* The same for natural features; `bare`: if a bin of the row or of the centre may be empty. */
-KL_INLINE void kl_natural_probs_side(int side, int single, int bare, kl_feature_sums *s, const kl_feature_bins *b,
-                                     int64_t k, vf64 inverse)
+KL_INLINE void kl_natural_probs_side(int side, int single, int brief, int bare, kl_feature_sums *s,
+                                     const kl_feature_bins *b, int64_t k, vf64 inverse)
 {
     const vf64 zero = {0};
     vf64 q[KL_SIDE], w[KL_SIDE], z[KL_SIDE], c[KL_SIDE], log[KL_SIDE], g[KL_SIDE];
@@ -119,8 +135,8 @@ KL_INLINE void kl_natural_probs_side(int side, int single, int bare, kl_feature_
         w[i] = q[i] * over;
         z[i] = kl_fma_exact(x, inverse, -c[i]) * over;
     }
-    kl_to_cells(side, w, z, &in);
-    kl_natural_excesses(side, &in, log, g);
+    kl_to_cells(side, brief, w, z, &in);
+    kl_natural_excesses(side, brief, &in, log, g);
     KL_BESIDE {
         const int64_t at = k + i * KL_W64, j = at / KL_W64 % KL_NV;
         vf64 y = log[i] * kl_load_f64(b->scale + at);
@@ -139,25 +155,26 @@ KL_INLINE void kl_natural_probs_side(int side, int single, int bare, kl_feature_
 }
 
 /* n bins, a multiple of KL_LANES, of a row of weights; all but the bins are constants. */
-KL_INLINE void kl_probs_bins(int role, int single, int bare, kl_feature_sums *s, kl_feature_bins b, int64_t n,
-                             vf64 inverse)
+KL_INLINE void kl_probs_bins(int role, int single, int brief, int bare, kl_feature_sums *s, kl_feature_bins b,
+                             int64_t n, vf64 inverse)
 {
     int64_t k = 0;
     for (; k + KL_SIDE * KL_W64 <= n; k += KL_SIDE * KL_W64)
-        if (role == KL_MEAN) kl_mean_probs_side(KL_SIDE, single, s, &b, k, inverse);
-        else kl_natural_probs_side(KL_SIDE, single, bare, s, &b, k, inverse);
+        if (role == KL_MEAN) kl_mean_probs_side(KL_SIDE, single, brief, s, &b, k, inverse);
+        else kl_natural_probs_side(KL_SIDE, single, brief, bare, s, &b, k, inverse);
     for (; k < n; k += KL_W64)
-        if (role == KL_MEAN) kl_mean_probs_side(1, single, s, &b, k, inverse);
-        else kl_natural_probs_side(1, single, bare, s, &b, k, inverse);
+        if (role == KL_MEAN) kl_mean_probs_side(1, single, brief, s, &b, k, inverse);
+        else kl_natural_probs_side(1, single, brief, bare, s, &b, k, inverse);
 }
 
-/* Rows of weights, n of them, to features. `part`: whether the last group of lanes is incomplete; constants: `single`,
- * whether rows are float32, `bare`, whether bins may be empty, and the role. A row's sums go to sums[i]. */
+/* Rows of weights, n of them, to features. Constants: `single`, whether rows are float32, `brief`, whether features
+ * will be, `bare`, whether bins may be empty, and the role. A row's sums go to sums[i]. */
 typedef struct { double g, missing, squares, least; } kl_probs_sums;
 
-KL_INLINE void kl_probs_rows(int role, int part, int single, int bare, const void *const *rows, const double *inverse,
+KL_INLINE void kl_probs_rows(int role, int single, int brief, int bare, const void *const *rows, const double *inverse,
                              int64_t n, const kl_center *center, int64_t K, double *out, kl_probs_sums *sums)
 {
+    const int part = K % KL_LANES != 0;
     const int64_t whole = K - K % KL_LANES, size = single ? 4 : 8;
     const double *const scale = role == KL_MEAN ? center->scale : center->unscale;
     double tails[5][KL_LANES];
@@ -177,11 +194,11 @@ KL_INLINE void kl_probs_rows(int role, int part, int single, int bare, const voi
             const kl_feature_bins b = {(const char *)rows[i] + k * size, NULL, center->probs + k, scale + k,
                                        center->inverse + k, out + k};
             s.g = kl_lanes_zero();
-            kl_probs_bins(role, single, bare, &s, b, end - k, factor);
+            kl_probs_bins(role, single, brief, bare, &s, b, end - k, factor);
             if (part && K - k < KL_SUM_BLOCK) {
                 kl_wide_tail(rows[i], whole, K, single, 0, tails[3]);
                 const kl_feature_bins rest = {tails[3], NULL, tails[0], tails[1], tails[2], tails[4]};
-                kl_probs_bins(role, 0, bare, &s, rest, KL_LANES, factor);
+                kl_probs_bins(role, 0, brief, bare, &s, rest, KL_LANES, factor);
                 memcpy(out + whole, tails[4], (size_t)(K - whole) * sizeof *out);
             }
             kl_sum_add(&g, &s.g);
@@ -194,12 +211,12 @@ KL_INLINE void kl_probs_rows(int role, int part, int single, int bare, const voi
 
 /* Mean rows, which may lie at `out` themselves if they are float64. (Alone, a row of 32 bins would spend half of its
  * time on loading constants.) */
-static void kl_mean_rows(int single, const void *const *rows, const double *inverse, int64_t n, const kl_center *center,
-                         int64_t K, double *out, kl_probs_sums *sums)
+static void kl_mean_rows(int single, int brief, const void *const *rows, const double *inverse, int64_t n,
+                         const kl_center *center, int64_t K, double *out, kl_probs_sums *sums)
 {
-    if (K % KL_LANES && single) kl_probs_rows(KL_MEAN, 1, 1, 0, rows, inverse, n, center, K, out, sums);
-    else if (K % KL_LANES) kl_probs_rows(KL_MEAN, 1, 0, 0, rows, inverse, n, center, K, out, sums);
-    else if (single) kl_probs_rows(KL_MEAN, 0, 1, 0, rows, inverse, n, center, K, out, sums);
+    if (single && brief) kl_probs_rows(KL_MEAN, 1, 1, 0, rows, inverse, n, center, K, out, sums);
+    else if (single) kl_probs_rows(KL_MEAN, 1, 0, 0, rows, inverse, n, center, K, out, sums);
+    else if (brief) kl_probs_rows(KL_MEAN, 0, 1, 0, rows, inverse, n, center, K, out, sums);
     else kl_probs_rows(KL_MEAN, 0, 0, 0, rows, inverse, n, center, K, out, sums);
 }
 
@@ -283,14 +300,14 @@ static kl_feature_row kl_shifted_features(int32_t domain, const double *row, kl_
     return s.norm2 <= 0x1p1000 ? (kl_feature_row){0, 0, s.norm2} : kl_lost_row(out, K);
 }
 
-static kl_feature_row kl_mean_features(const double *row, double inverse, const kl_center *center, int64_t K,
-                                       double *out)
+static kl_feature_row kl_mean_features(int brief, const double *row, double inverse, const kl_center *center,
+                                       int64_t K, double *out)
 {
     const void *rows[1] = {row};
     kl_probs_sums s;
     int unsupported = 0;
     for (int64_t k = 0; k < K; k++) unsupported |= center->probs[k] == 0 && row[k] > 0;
-    kl_mean_rows(0, rows, &inverse, 1, center, K, out, &s);
+    kl_mean_rows(0, brief, rows, &inverse, 1, center, K, out, &s);
     if (unsupported) return (kl_feature_row){INFINITY, INFINITY, s.squares};
     return s.squares <= 0x1p1000 && s.g <= 0x1p900 ? (kl_feature_row){s.g, s.g, s.squares} : kl_lost_row(out, K);
 }
@@ -298,14 +315,15 @@ static kl_feature_row kl_mean_features(const double *row, double inverse, const 
 /* Natural features of a row of weights, `whole` if neither it nor the centre has an empty bin, `single` only then;
  * `least` is its least. */
 #define KL_LEAST_PROBS 0x1p-1014
-static kl_feature_row kl_natural_features(int single, int whole, const void *row, double inverse, double least,
-                                          const kl_center *center, int64_t K, double *out)
+static kl_feature_row kl_natural_features(int single, int brief, int whole, const void *row, double inverse,
+                                          double least, const kl_center *center, int64_t K, double *out)
 {
-    const int part = K % KL_LANES != 0;
     kl_probs_sums s;
-    if (single) kl_probs_rows(KL_NATURAL, part, 1, 0, &row, &inverse, 1, center, K, out, &s);
-    else if (whole) kl_probs_rows(KL_NATURAL, part, 0, 0, &row, &inverse, 1, center, K, out, &s);
-    else kl_probs_rows(KL_NATURAL, part, 0, 1, &row, &inverse, 1, center, K, out, &s);
+    if (single && brief) kl_probs_rows(KL_NATURAL, 1, 1, 0, &row, &inverse, 1, center, K, out, &s);
+    else if (single) kl_probs_rows(KL_NATURAL, 1, 0, 0, &row, &inverse, 1, center, K, out, &s);
+    else if (whole && brief) kl_probs_rows(KL_NATURAL, 0, 1, 0, &row, &inverse, 1, center, K, out, &s);
+    else if (whole) kl_probs_rows(KL_NATURAL, 0, 0, 0, &row, &inverse, 1, center, K, out, &s);
+    else kl_probs_rows(KL_NATURAL, 0, 0, 1, &row, &inverse, 1, center, K, out, &s);
     const double total = s.g + s.missing;
     if ((whole ? least * inverse : s.least) < KL_LEAST_PROBS || !(s.squares <= 0x1p1000) || !(total <= 0x1p900))
         return kl_lost_row(out, K);

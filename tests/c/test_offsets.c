@@ -6,8 +6,9 @@
 
 enum { ROWS = 22, BINS = MOST_BINS };
 
-/* The contract has room for 26 (klfast/plan.py: OFFSET_UNITS). */
+/* The contract has room for 26, and in float32 for 4 (klfast/plan.py: OFFSET_UNITS). */
 #define UNITS 22
+#define UNITS_OF_FLOAT32 1.1 /* of which 1 is the conversion */
 
 static const kl_divergence itself = {.kind = KL_KL, .finish = KL_LINEAR, .number = 1, .factor = 1};
 
@@ -48,28 +49,31 @@ static void check_offsets(const kl_kernels *k, const kl_encode_args *a, const do
         long double size;
         const long double offset = exact_offset(x + i * K, K, a->role, a->center->probs, &size);
         if (size < 1e-6L) continue; /* by chance: nearer than long double tells */
-        if (a->role == KL_NATURAL && isinf(((double *)a->slack)[i])) continue; /* tiny bins: to the direct kernel */
-        const double units = (double)(fabsl(((double *)a->offset)[i] - offset) / size) * 0x1p53;
+        const double slack = get(a->slack, i, a->single), got = get(a->offset, i, a->single);
+        if (a->role == KL_NATURAL && isinf(slack)) continue; /* tiny bins: to the direct kernel */
+        const double units = (double)(fabsl(got - offset) / size) * (a->single ? 0x1p24 : 0x1p53);
         worst = units > worst ? units : worst;
-        bound = ((double *)a->slack)[i] >= (double)size ? bound : 0;
+        bound = slack >= (double)size * (a->single ? 1 - 0.1 * 0x1p-24 : 1) ? bound : 0; /* 1.001 covers it */
     }
-    CHECK(worst <= UNITS && bound == 1, "%s: offsets of %ld bins, role %d, spread %g, off by %g units", k->name,
-          (long)K, a->role, spread, worst);
+    CHECK(worst <= (a->single ? UNITS_OF_FLOAT32 : UNITS) && bound == 1,
+          "%s: offsets of %ld bins, role %d, single %d, spread %g, off by %g units", k->name, (long)K, a->role,
+          a->single, spread, worst);
 }
 
 static center_of_rows center;
 static double scratch[8 * BINS];
 
 /* Rows are checked, added up to a centre and encoded; everything that is left of them in `features` and `numbers`. */
-static kl_encode_args encode(const kl_kernels *k, const kl_rows *rows, kl_role role, kl_norm *norms, double *features,
-                             double (*numbers)[64])
+static kl_encode_args encode(const kl_kernels *k, const kl_rows *rows, kl_role role, int single, kl_norm *norms,
+                             double *features, double (*numbers)[64])
 {
     kl_stats stats = {0};
     int32_t zeros = 0;
     k->scan(rows, 0, ROWS, -1, norms, &zeros, scratch, &stats);
     kl_encode_args a = {
         .divergence = &itself, .rows = rows, .norms = norms, .center = &center.c, .end = ROWS, .role = role,
-        .width = k->mr64, .norm_factor = 1, .slack_factor = 1 + 0x1p-40, .slack_floor = 0, .scratch = scratch,
+        .single = single, .width = single ? k->mr32 : k->mr64, .norm_factor = 1, .slack_factor = 1 + 0x1p-40,
+        .slack_floor = 0, .scratch = scratch,
         .features = features, .offset = numbers[0], .norm = numbers[1], .slack = numbers[2],
     };
     k->encode(&a, &stats);
@@ -78,7 +82,7 @@ static kl_encode_args encode(const kl_kernels *k, const kl_rows *rows, kl_role r
     return a;
 }
 
-static void test_offsets_of(const kl_kernels *k, kl_role role)
+static void test_offsets_of(const kl_kernels *k, kl_role role, int single)
 {
     static double x[ROWS * BINS], features[64 * BINS], numbers[8][64];
     const double spreads[] = {0, 1, 0.3, 0.1, 0.03, 0.01};
@@ -89,15 +93,17 @@ static void test_offsets_of(const kl_kernels *k, kl_role role)
             kl_norm norms[ROWS];
             fill(x, K, spreads[t % 6], t % 12 < 6 ? 0x1p-1060 : 0);
             make_center(k, x, ROWS, K, KL_PROBS, &center);
-            const kl_encode_args a = encode(k, &rows, role, norms, features, numbers);
+            const kl_encode_args a = encode(k, &rows, role, single, norms, features, numbers);
             check_offsets(k, &a, x, K, spreads[t % 6]);
         }
 }
 
 void test_offsets(const kl_kernels *k)
 {
-    test_offsets_of(k, KL_MEAN);
-    test_offsets_of(k, KL_NATURAL);
+    for (int single = 0; single < 2; single++) {
+        test_offsets_of(k, KL_MEAN, single);
+        test_offsets_of(k, KL_NATURAL, single);
+    }
 }
 
 void test_float32_rows(const kl_kernels *k)
@@ -105,7 +111,7 @@ void test_float32_rows(const kl_kernels *k)
     static double x[ROWS * BINS], features[2][64 * BINS], numbers[2][8][64];
     static float narrow[ROWS * BINS];
     for (int l = 2; l < n_lengths; l++)
-        for (int t = 0; t < 8; t++) {
+        for (int t = 0; t < 16; t++) {
             const int64_t K = lengths[l];
             const kl_rows wide = matrix(x, ROWS, K, t & 1 ? KL_MEASURE : KL_PROBS);
             kl_rows rows = wide;
@@ -114,8 +120,8 @@ void test_float32_rows(const kl_kernels *k)
             for (int64_t i = 0; i < ROWS * K; i++) x[i] = narrow[i] = (float)x[i];
             rows.data = (const char *)narrow, rows.storage = KL_FLOAT32, rows.row_stride = K * 4, rows.col_stride = 4;
             make_center(k, x, ROWS, K, KL_PROBS, &center);
-            encode(k, &wide, t & 4 ? KL_MEAN : KL_NATURAL, norms[0], features[0], numbers[0]);
-            encode(k, &rows, t & 4 ? KL_MEAN : KL_NATURAL, norms[1], features[1], numbers[1]);
+            encode(k, &wide, t & 4 ? KL_MEAN : KL_NATURAL, t >> 3, norms[0], features[0], numbers[0]);
+            encode(k, &rows, t & 4 ? KL_MEAN : KL_NATURAL, t >> 3, norms[1], features[1], numbers[1]);
             CHECK(memcmp(norms[0], norms[1], sizeof norms[0]) == 0, "%s: scan of %ld float32 bins", k->name, (long)K);
             CHECK(memcmp(features[0], features[1], sizeof features[0]) == 0, "%s: features of %ld float32 bins, %d",
                   k->name, (long)K, t);
