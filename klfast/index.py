@@ -258,7 +258,7 @@ class Index:
             form, left.rows, left.norms, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
             left_extra=left.entropy if self.divergence.adds_entropy else None, left_class=classes[0],
             right_class=classes[1], row_block=blocks.rows, column_block=blocks.columns, n_threads=threads)
-        return pairing, blocks, plan.first_slab(m, products, threads)
+        return pairing, blocks, plan.first_slab(left.n, m, products, threads)
 
 
 def _info(pairing, pairs: int) -> dict[str, int]:

@@ -192,14 +192,16 @@ def worth(threads: int, bins: int) -> int:
     return max(1, min(threads, bins // WORK_A_THREAD))
 
 
-# Multiply-adds of a thread in the first slab, 20 to 160 ms: whether the pairs are cheaper or dearer
-# than that shows in it, and small calls are one slab.
-FIRST_SLAB = 1.2e9
+# Multiply-adds of a thread in the first slab, 10 to 80 ms: whether the pairs are cheaper or dearer than that shows in it.
+# A call of little more is one slab: its threads wait for each other once.
+FIRST_SLAB = 5e8
+ONLY_SLAB = 1.2e9
 
 
-def first_slab(m: int, products_a_pair: int, threads: int) -> int:
-    """Rows of the first slab against m columns."""
-    return max(1, int(FIRST_SLAB * threads / max(m * products_a_pair, 1)))
+def first_slab(n: int, m: int, products_a_pair: int, threads: int) -> int:
+    """Rows of the first slab of n against m columns."""
+    products = max(m * products_a_pair, 1)
+    return max(1, n if n * products <= ONLY_SLAB * threads else int(FIRST_SLAB * threads / products))
 
 
 # Rows and columns that `reduce` adds up before it adds those sums: they decide the bits, whatever the threads.
