@@ -53,7 +53,7 @@ engine = Extension(
     ["klfast/_engine.pyx"],
     include_dirs=["src_c", numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-    depends=["klfast/_means.pxi", "klfast/_pairing.pxi", "klfast/_rows.pxi", *HEADERS, *SOURCES,
+    depends=["klfast/_means.pxi", "klfast/_pairing.pxi", "klfast/_rows.pxi", "klfast/_tasks.pxi", *HEADERS, *SOURCES,
              *(f"src_c/isa/{isa}.c" for isa in ISA_FLAGS.get(MACHINE, ["baseline"]))],
     extra_compile_args=["-O2", "-ffp-contract=off", *OPENMP] + ([f"-fsanitize={SANITIZE}", "-g"] if SANITIZE else []),
     extra_link_args=OPENMP_LINK + ([f"-fsanitize={SANITIZE}"] if SANITIZE else []),

@@ -8,7 +8,7 @@ pass checked operands; a refused row comes back as a status in `Stats`.
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from ._kernels cimport *
 
@@ -291,5 +291,6 @@ cdef uint8_t[:, ::1] workspaces(int n_threads, int64_t size):
 
 
 include "_rows.pxi"
+include "_tasks.pxi"
 include "_pairing.pxi"
 include "_means.pxi"

@@ -121,8 +121,10 @@ cdef extern from "klfast.h" nogil:
     void kl_family_accumulate(const kl_kernels *, const kl_rows *, int64_t, int64_t, double *, double *)
     void kl_family_center(const kl_kernels *, const kl_rows *, double *, double *, double *)
 
-    uint64_t kl_row_key(int32_t, const double *, kl_norm, int64_t)
-    uint64_t kl_row_glance(int32_t, const double *, int64_t)
+    void kl_row_keys(const kl_kernels *, const kl_rows *, const kl_norm *, int, int64_t, int64_t, double *, uint64_t *)
+    int64_t kl_key_slots(int64_t)
+    int64_t kl_keys_enter(const uint64_t *, int64_t, uint64_t *, int64_t *)
+    void kl_keys_find(const uint64_t *, int64_t, const uint64_t *, const uint64_t *, int64_t, int64_t, int64_t *)
     void kl_compare_rows(const kl_kernels *, const kl_rows *, const kl_rows *, const int64_t *, const int64_t *,
                          int64_t, int64_t, int8_t *, int8_t *, double *)
 

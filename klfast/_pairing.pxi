@@ -25,6 +25,17 @@ cdef class Center:
         self.c.norm.a, self.c.norm.b = norm
 
 
+cdef void pack_columns(const char *features, const int64_t *columns, int64_t width, int64_t K, int64_t size,
+                       char *panel) noexcept nogil:
+    # These columns of packed features as one panel. A column's features lie in as many cache lines.
+    cdef int64_t r, k
+    cdef const char *column
+    for r in range(width):
+        column = features + (columns[r] // width * width * K + columns[r] % width) * size
+        for k in range(K):
+            memcpy(panel + (k * width + r) * size, column + k * width * size, size)
+
+
 cdef class Columns:
     """The right operand, encoded and packed for the active ISA; with `coarse` also in bytes, where it can use them."""
     cdef readonly object features, offset, norm, slack, support, weights, bytes, inverse, residual, bytes_norm, shift
@@ -86,13 +97,19 @@ cdef class Columns:
             args[me].support = support + first * words if with_support else NULL
             kernels.encode(&args[me], &each[me].stats)
 
-    def take_sample(self, columns):
+    def take_sample(self, columns, int n_threads):
         """Pack some columns once more, for thresholds to start from: plan.sample."""
         cdef int64_t width = active.nr32 if self.single else active.nr64, count = columns.size // width * width
+        cdef int64_t K = self.form.width(self.rows), size = 4 if self.single else 8, t
+        cdef const char *source
+        cdef char *target
+        cdef const int64_t *column
         if self.sample is None and count == columns.size > 0:
-            panels = self.features.reshape(-1, self.features.size // self.offset.size, width)
-            rows = panels[columns // width, :, columns % width].reshape(count // width, width, panels.shape[1])
-            features = np.ascontiguousarray(rows.transpose(0, 2, 1))
+            features = np.empty(count * K * size, np.uint8)
+            source, target = <char *>address(self.features), <char *>address(features)
+            column = <int64_t *>address(columns)
+            for t in prange(count // width, nogil=True, schedule="static", num_threads=n_threads):
+                pack_columns(source, column + t * width, width, K, size, target + t * width * K * size)
             self.sample = (features, self.offset[columns], self.norm[columns], self.slack[columns])
 
     cdef kl_sample sampled(self):
@@ -211,7 +228,7 @@ cdef class Pairing:
         o.data = <char *>address(out)
         o.row_stride, o.col_stride = out.strides
         o.single, o.accept, o.stream = out.dtype == np.float32, accept, stream
-        cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c
+        cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
         cdef int64_t parts = (m + part - 1) // part
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 0))
@@ -219,13 +236,14 @@ cdef class Pairing:
         # A thread gets neighbouring blocks, for huge pages of its own: two that touch one together both clear it.
         cdef int64_t pages = HUGE_PAGES // max(block * out.strides[0], 1)
         cdef int64_t together = max(1, min(pages, rows * parts // (8 * self.n_threads)))
-        cdef int me
-        for t in prange(rows * parts, nogil=True, schedule="dynamic", chunksize=together, num_threads=self.n_threads):
-            me = threadid()
-            r = begin + t // parts * block
-            c = t % parts * part
-            kl_dense_block(&self.c, &o, r, min(r + block, end), c, min(c + part, m), &space[me, 0],
-                           &each[me].stats)
+        cdef int64_t pieces = max(1, min(4, part // PIECE_FROM))
+        cdef tasks_of_slab tasks = tasks_over(rows * parts, together, pieces, self.n_threads)
+        for t in prange(tasks.count, nogil=True, schedule="dynamic", num_threads=self.n_threads):
+            dense_task(&self.c, &o, &tasks, t, begin, end, part, &space[threadid(), 0], &each[threadid()].stats)
+
+    def take_sample(self, columns):
+        """Some columns packed once more, from which the thresholds of searches start."""
+        self.right.take_sample(columns, self.n_threads)
 
     def checks_left(self, int64_t k, bint skip_self):
         """Whether `top` checks rows as it comes to them: `stats.refused` tells. Else unchecked ones must be before."""

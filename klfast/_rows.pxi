@@ -140,21 +140,47 @@ def contributions(Form form, Rows P, Rows Q, int n_threads):
 
 
 def keys(Rows rows, norms, bint glance, int n_threads):
-    """A key per row; equal distributions have equal keys. `glance`: from a few bins."""
-    cdef int64_t n = rows.c.n_rows, t, i
+    """A key per row; equal distributions have equal keys. `glance`: from the first bins."""
+    cdef int64_t n = rows.c.n_rows, tasks = (n + ROWS_A_TASK - 1) // ROWS_A_TASK, t, step = ROWS_A_TASK
     result = np.empty(n, np.uint64)
-    cdef uint64_t[::1] out = result
+    cdef uint64_t *out = <uint64_t *>address(result)
     cdef const kl_norm *norm = <const kl_norm *>address(norms)
     cdef double[:, ::1] scratch = scratch_for(n_threads, rows.c.n_cols)
     cdef const kl_kernels *kernels = active
-    cdef int me
-    for i in prange(n, nogil=True, schedule="static", num_threads=n_threads):
-        me = threadid()
-        if glance:
-            out[i] = kl_row_glance(rows.c.domain, kernels.read(&rows.c, i, &scratch[me, 0]), rows.c.n_cols)
-        else:
-            out[i] = kl_row_key(rows.c.domain, kernels.read(&rows.c, i, &scratch[me, 0]), norm[i], rows.c.n_cols)
+    for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
+        kl_row_keys(kernels, &rows.c, norm, glance, t * step, min(t * step + step, n), &scratch[threadid(), 0], out)
     return result
+
+
+cdef class Keys:
+    """The keys of rows, to find the first row that has one."""
+    cdef object keys, slots
+    cdef readonly object first   # the first row with the key of each row
+    cdef readonly int64_t copies  # rows that are not the first
+
+    def __init__(self, keys):
+        cdef const uint64_t *key = <const uint64_t *>address(keys)
+        cdef int64_t n = keys.size
+        self.keys, self.slots = keys, np.zeros(kl_key_slots(n), np.uint64)
+        self.first = np.empty(n, np.int64)
+        cdef uint64_t *slots = <uint64_t *>address(self.slots)
+        cdef int64_t *first = <int64_t *>address(self.first)
+        with nogil:
+            n = kl_keys_enter(key, n, slots, first)
+        self.copies = n
+
+    def find(self, wanted, int n_threads):
+        """The first row with each wanted key, -1 where there is none."""
+        cdef int64_t n = self.keys.size, m = wanted.size, tasks = (m + ROWS_A_TASK - 1) // ROWS_A_TASK, t
+        cdef int64_t step = ROWS_A_TASK
+        result = np.empty(m, np.int64)
+        cdef const uint64_t *key = <const uint64_t *>address(self.keys)
+        cdef const uint64_t *slots = <const uint64_t *>address(self.slots)
+        cdef const uint64_t *sought = <const uint64_t *>address(wanted)
+        cdef int64_t *out = <int64_t *>address(result)
+        for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
+            kl_keys_find(key, n, slots, sought, t * step, min(t * step + step, m), out)
+        return result
 
 
 def compare(Rows a, Rows b, rows_a, rows_b, int n_threads):

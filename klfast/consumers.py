@@ -54,7 +54,7 @@ def top(pairing: _engine.Pairing, left: Operand, m: int, k: int, skip_self: bool
     """The k nearest columns of each row: (values, columns), ordered by (value, column). `same`: row i is column i."""
     n = left.n
     values, columns = memory.empty((n, k), np.float64), memory.empty((n, k), np.int64)
-    pairing.right.take_sample(plan.sample(m, pairing.right.form.width(pairing.right.rows)))
+    pairing.take_sample(plan.sample(m, pairing.right.form.width(pairing.right.rows)))
 
     def work(begin, end):
         v, c = pairing.top(k, skip_self, same, begin, end, parts, (values[begin:end], columns[begin:end]))

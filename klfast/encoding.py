@@ -231,55 +231,56 @@ class Reference:
         return Reference(self.operand.select(index), self.role, self.form, self.center)
 
     @cached_property
-    def _glances(self):
-        """Keys from a few bins, where those tell all rows apart; else None."""
+    def _glances(self) -> _engine.Keys | None:
+        """Keys from a few bins, where those tell all rows apart."""
         o = self.operand
-        keys = _engine.keys(o.rows, o.norms, True, o.threads)
-        ordered = np.sort(keys)  # far faster than numpy.unique, which needs the order
-        return keys if (ordered[1:] != ordered[:-1]).all() else None
+        keys = _engine.Keys(_engine.keys(o.rows, o.norms, True, o.threads))
+        return None if keys.copies else keys
 
-    def _keys_of(self, operand: Operand):
-        glance = self._glances is not None
-        if glance and operand is self.operand:
-            return self._glances
-        return _engine.keys(operand.rows, operand.norms, glance, operand.threads)
+    @cached_property
+    def _keys(self) -> _engine.Keys:
+        o = self.operand
+        return self._glances or _engine.Keys(_engine.keys(o.rows, o.norms, False, o.threads))
 
     @cached_property
     def _classes(self):
-        """(sorted keys, first row of each, class of each row or -1, whether it agrees with the first to the bit)."""
-        o = self.operand
-        keys, first, classes = np.unique(self._keys_of(o), return_index=True, return_inverse=True)
+        """(class of each row, which is the first row of it, or -1; whether a row agrees with that to the bit)."""
+        o, classes = self.operand, self._keys.first
         identical = np.ones(o.n, bool)
-        copies = np.flatnonzero(first[classes] != np.arange(o.n))
-        same, identical[copies] = _engine.compare(o.rows, o.rows, copies, first[classes[copies]], o.threads)
-        classes[copies[~same]] = -1  # two keys collided: the direct kernel will see to such a row
-        return keys, first, classes, identical
+        if self._keys.copies:
+            copies = np.flatnonzero(classes != np.arange(o.n))
+            same, identical[copies] = _engine.compare(o.rows, o.rows, copies, classes[copies], o.threads)
+            classes = classes.copy()
+            classes[copies[~same]] = -1  # two keys collided: the direct kernel will see to such a row
+        return classes, identical
 
     def classes_of(self, left: Operand | None):
         """Classes of equal rows as (left, right), or (None, None) where not worth the keys."""
         if self.operand.n < CLASSES_FROM or (left is not None and left.n < CLASSES_FROM_ROWS):
             return None, None
-        keys, first, right, _ = self._classes
+        right, _ = self._classes
         if left is None:
             return right, right
-        wanted = self._keys_of(left)
-        classes = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
-        classes[keys[classes] != wanted] = -1
+        wanted = _engine.keys(left.rows, left.norms, self._glances is not None, left.threads)
+        classes = self._keys.find(wanted, left.threads)
         found = np.flatnonzero(classes >= 0)
-        same, _ = _engine.compare(left.rows, self.operand.rows, found, first[classes[found]], left.threads)
-        classes[found[~same]] = -1
+        if found.size:
+            same, _ = _engine.compare(left.rows, self.operand.rows, found, classes[found], left.threads)
+            classes[found[~same]] = -1
         return classes, right
 
     @cached_property
     def distinct(self):
         """Rows that agree to the bit as one: (index of the distinct rows, number of each row's among them, starts
-        and members of the groups)."""
+        and members of the groups); None if there are none."""
         n = self.operand.n
-        if self._glances is not None:
-            return np.arange(n), np.arange(n), np.arange(n + 1), np.arange(n)
-        _, first, classes, identical = self._classes
-        owner = np.where(identical & (classes >= 0), first[classes], np.arange(n))
+        if not self._keys.copies:
+            return None
+        classes, identical = self._classes
+        owner = np.where(identical & (classes >= 0), classes, np.arange(n))
         is_owner = owner == np.arange(n)
+        if is_owner.all():
+            return None
         group = (np.cumsum(is_owner) - 1)[owner]
         members = np.argsort(group, kind="stable")
         starts = np.concatenate([[0], np.cumsum(np.bincount(group))])

@@ -110,9 +110,9 @@ class Index:
             return np.empty((0, k)), np.empty((0, k), np.int64)
         if m < 2:
             return self._search(left, reference, k, False, False, threads, progress)
-        index, group, starts, members = reference.distinct
-        if index.size == m:
+        if reference.distinct is None:
             return self._search(left, reference, k, P is None, False, threads, progress)
+        index, group, starts, members = reference.distinct
         # Rows that agree to the bit are searched once, and each answer is spread over its copies.
         queries = left.select(index) if P is None else left
         wanted = min(index.size, k + (P is None))
@@ -264,7 +264,7 @@ class Index:
             form, left.rows, left.room, columns, norm_factor=c.norm, slack_factor=c.slack, slack_floor=c.floor,
             far=reference.far_certificate(single), left_extra=extra, left_class=classes[0], right_class=classes[1],
             row_block=blocks.rows, column_block=blocks.columns, n_threads=threads, unchecked=left.unchecked)
-        return pairing, blocks, plan.first_slab(m, products, threads)
+        return pairing, blocks, plan.first_slab(left.n, m, products, threads)
 
 
 def _info(pairing, pairs: int) -> dict[str, int]:

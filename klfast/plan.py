@@ -24,9 +24,9 @@ CHAIN = 256
 # whitening; src_c/kernels/features.h), in float64; a float32 product sees one more, of the feature itself.
 FEATURE_ROUNDINGS = 16
 
-# Offsets come from the direct kernel (2e-15 = 18 units) or, of mean rows, from tables (12 units a term), are added with
-# two roundings, and the row-wide errors of the features add 3 units of each; the float32 product sees their conversion
-# instead.
+# Offsets come from tables (12 units a term) or from the direct kernel (2e-15 = 18 units), are added with two roundings,
+# and the row-wide errors of the features add 3 units of each; the float32 product sees their conversion instead, and 0.08
+# units of shorter polynomials.
 OFFSET_UNITS = {False: 32, True: 6}
 
 # What a relative bound cannot cover: the product of two row-wide errors (3u * 3u, doubled) of float64, in which
@@ -239,14 +239,16 @@ def worth(threads: int, bins: int) -> int:
     return max(1, min(threads, bins // WORK_A_THREAD))
 
 
-# Multiply-adds of a thread in the first slab, 10 to 80 ms: whether the pairs are cheaper or dearer
-# than that shows in it, and small calls are one slab.
+# Multiply-adds of a thread in the first slab, 10 to 80 ms: whether the pairs are cheaper or dearer than that shows in it.
+# A call of little more is one slab: its threads wait for each other once.
 FIRST_SLAB = 5e8
+ONLY_SLAB = 1.2e9
 
 
-def first_slab(m: int, products_a_pair: int, threads: int) -> int:
-    """Rows of the first slab against m columns."""
-    return max(1, int(FIRST_SLAB * threads / max(m * products_a_pair, 1)))
+def first_slab(n: int, m: int, products_a_pair: int, threads: int) -> int:
+    """Rows of the first slab of n against m columns."""
+    products = max(m * products_a_pair, 1)
+    return max(1, n if n * products <= ONLY_SLAB * threads else int(FIRST_SLAB * threads / products))
 
 
 # Rows and columns that `reduce` adds up before it adds those sums: they decide the bits, whatever the threads.

@@ -315,13 +315,21 @@ int64_t kl_scratch_of(const kl_divergence *, const kl_rows *);
 double kl_finished(const kl_divergence *, double sum);
 double kl_unfinished(const kl_divergence *, double value);
 
-/* Equality of normalised rows. Equal rows have equal keys; `same` compares exactly. `identical`: the
- * stored rows agree to the bit up to a power of two, so that every kernel gives the same bits. */
-uint64_t kl_row_key(int32_t domain, const double *row, kl_norm norm, int64_t K);
-/* A key from a few bins: equal rows have equal ones, and so have some others. */
-uint64_t kl_row_glance(int32_t domain, const double *row, int64_t K);
+/* Equality of normalised rows. Equal rows have equal keys, with `glance` from their first bins alone, so that some
+ * others have equal ones, too; rows [begin, end). scratch: n_cols. */
+void kl_row_keys(const kl_kernels *, const kl_rows *, const kl_norm *, int glance, int64_t begin, int64_t end,
+                 double *scratch, uint64_t *keys);
+/* `same` compares exactly. `identical`: the stored rows agree to the bit up to a power of two, so that every kernel
+ * gives the same bits. */
 int kl_rows_same(int32_t domain, const double *a, const double *b, int64_t K);
 int kl_rows_identical(int32_t domain, const double *a, const double *b, int64_t K);
+
+/* first[i]: the first row with row i's key; returns how many rows are not the first. slots: kl_key_slots(n) zeros,
+ * which then find the first of n rows with each key wanted[i], i in [begin, end); -1: there is none. */
+int64_t kl_key_slots(int64_t n);
+int64_t kl_keys_enter(const uint64_t *keys, int64_t n, uint64_t *slots, int64_t *first);
+void kl_keys_find(const uint64_t *keys, int64_t n, const uint64_t *slots, const uint64_t *wanted, int64_t begin,
+                  int64_t end, int64_t *first);
 
 /* same[t], identical[t] for row rows_a[t] of a and row rows_b[t] of b, t in [begin, end). scratch: 2K. */
 void kl_compare_rows(const kl_kernels *, const kl_rows *a, const kl_rows *b, const int64_t *rows_a,

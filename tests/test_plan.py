@@ -43,10 +43,11 @@ def test_dense_blocks(n_bins, rows):
     assert plan.blocks(10**6, 10**6, n_bins, 1, dense=True).rows == rows
 
 
-@pytest.mark.parametrize("m, n_bins, threads, rows", [(200_000, 64, 1, 39), (200_000, 64, 2, 78), (10**9, 100, 1, 1),
-                                                      (0, 0, 1, 5 * 10**8)])
-def test_first_slab(m, n_bins, threads, rows):
-    assert plan.first_slab(m, n_bins, threads) == rows
+@pytest.mark.parametrize("n, m, n_bins, threads, rows", [
+    (4000, 200_000, 64, 1, 39), (4000, 200_000, 64, 2, 78), (2, 10**9, 100, 1, 1), (10**9, 0, 0, 1, 10**9),
+    (2048, 2048, 512, 2, 2048), (2048, 2048, 512, 1, 476)])
+def test_first_slab(n, m, n_bins, threads, rows):
+    assert plan.first_slab(n, m, n_bins, threads) == rows
 
 
 def test_blocks_suit_the_engine():

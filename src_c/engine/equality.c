@@ -36,7 +36,7 @@ static uint64_t step(uint64_t h, uint64_t bits)
     return h ^ h >> 29;
 }
 
-uint64_t kl_row_key(int32_t domain, const double *row, kl_norm norm, int64_t K)
+static uint64_t row_key(int32_t domain, const double *row, kl_norm norm, int64_t K)
 {
     enum { BLOCK = 64 };
     const double max = domain == KL_PROBS ? row_max(row, K) : domain == KL_LOGITS ? norm.a : 1;
@@ -58,10 +58,12 @@ uint64_t kl_row_key(int32_t domain, const double *row, kl_norm norm, int64_t K)
     return mix(h0 ^ mix(h1 ^ mix(h2 ^ mix(h3))));
 }
 
+#define GLANCE_BINS 8 /* a cache line */
+
 /* The same from the first bins, relative to the first of them that is not empty. */
-uint64_t kl_row_glance(int32_t domain, const double *row, int64_t K)
+static uint64_t row_glance(int32_t domain, const double *row, int64_t K)
 {
-    enum { FEW = 8 }; /* a cache line */
+    enum { FEW = GLANCE_BINS };
     const double empty = domain == KL_LOGITS ? -INFINITY : 0;
     double x[FEW] = {0}, base = empty;
     uint64_t bits[FEW];
@@ -75,6 +77,23 @@ uint64_t kl_row_glance(int32_t domain, const double *row, int64_t K)
     memcpy(bits, x, sizeof bits);
     return mix(step(step(bits[0], bits[1]), bits[2]) ^ mix(step(step(bits[3], bits[4]), bits[5]))
                ^ mix(mix(step(bits[6], bits[7]))));
+}
+
+#define AHEAD 16 /* rows whose first bins are under way: a glance is one miss of the caches */
+
+void kl_row_keys(const kl_kernels *kernels, const kl_rows *all, const kl_norm *norms, int glance, int64_t begin,
+                 int64_t end, double *scratch, uint64_t *keys)
+{
+    kl_rows rows = *all;
+    const int plain = !rows.indptr && !rows.n_parts && !rows.weight_by_sum;
+    if (glance && plain && rows.n_cols > GLANCE_BINS) rows.n_cols = GLANCE_BINS; /* no more of a row need be read */
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t next = i + AHEAD < end ? i + AHEAD : i;
+        if (plain) __builtin_prefetch(rows.data + (rows.index ? rows.index[next] : next) * rows.row_stride);
+        const double *row = kernels->read(&rows, i, scratch);
+        keys[i] = glance ? row_glance(rows.domain, row, rows.n_cols)
+                         : row_key(rows.domain, row, norms[i], rows.n_cols);
+    }
 }
 
 /* x = m * 2^e with a 53-bit integer m. */

@@ -37,9 +37,9 @@ static const double KL_LOG1P_F64[10] = {
 static const float KL_LOG1P_F32[4] = {
     -0x1.fffff2p-2f, 0x1.55530ap-2f, -0x1.0087b2p-2f, 0x1.a52e80p-3f};
 
-/* For offsets (features.h), whose cells begin in the middle between two b: |t| <= 1/16. log(b) = n ln2/8 + rest as sums
+/* For features.h, whose cells begin in the middle between two b: |t| <= 1/16. log(b) = n ln2/8 + rest as sums
  * of a multiple of 2^-44 and what is left of it, so that the first sum is exact; H(t) once more, for those t: a quarter
- * of a unit (mpmath.chebyfit). */
+ * of a unit (mpmath.chebyfit); (log(1 + t) - t)/t^2, which is -1/2 at 0: 3 units. */
 #define KL_EIGHTH_HIGH 0x1.62e42fefa4000p-4
 #define KL_EIGHTH_LOW -0x1.8432a1b0e2634p-46
 
@@ -52,6 +52,16 @@ static const double KL_REST[2][8] __attribute__((aligned(64))) = {
 static const double KL_HALVES[10] = {
     0x1.0000000000000p-1, -0x1.5555555555556p-3, 0x1.5555555552482p-4, -0x1.99999999946f5p-5, 0x1.11111141e118dp-5,
     -0x1.861861d8b6f6bp-6, 0x1.249137f8d50bep-6, -0x1.c71aa36ba47bdp-7, 0x1.6e863aee0ba58p-7, -0x1.2bf3afed3e2a1p-7};
+static const double KL_LOGS[10] = {
+    -0x1.0000000000000p-1, 0x1.555555555553cp-2, -0x1.fffffffffcc70p-3, 0x1.9999999a249f2p-3, -0x1.555555868f75cp-3,
+    0x1.2492458de209ap-3, -0x1.fffe642711261p-4, 0x1.c72af1e53c388p-4, -0x1.9c1feec9f0ee8p-4, 0x1.6c42c6267cbffp-4};
+
+/* The same for features that will be float32, to 0.08 and 0.02 of its units. */
+static const double KL_BRIEF_HALVES[5] = {
+    0x1.0000000000000p-1, -0x1.555550a82ed86p-3, 0x1.5555e69d9f603p-4, -0x1.9a4364c9570abp-5, 0x1.0ee0afc135915p-5};
+static const double KL_BRIEF_LOGS[6] = {
+    -0x1.0000000000000p-1, 0x1.55555539c4287p-2, -0x1.ffffc383958b8p-3, 0x1.999c4d040c66dp-3, -0x1.5669f7cac8b75p-3,
+    0x1.2123e87e8611ep-3};
 
 /* For far.h: log2(m) - P(r m + shift) in the cells [1, 9/8), ..., [15/8, 2) of m. KL_FAR_TERMS are P's coefficients from
  * the first power on; that before the leading one is 0. From the minimax polynomial of log2(1 + t), |t| <= 1/17

@@ -26,41 +26,78 @@ KL_INLINE int kl_is_shifted(const kl_encode_args *args)
 /* The values that decide are rounded, to 4e-15 of a + b + |x||y| and of the entropy, and a <= |x|^2. */
 #define KL_DECIDING 0x1p-47
 
-/* Features and numbers of row r of the block; beyond its rows, padding that is never a neighbour. */
-static kl_feature_row kl_encode_row(const kl_encode_args *args, int64_t r, double *features, double *row_scratch,
-                                    double *family_scratch, int64_t count)
+/* Whether rows are weights for KL around a centre without empty bins. */
+static int kl_is_whole(const kl_encode_args *args)
 {
     const kl_rows *rows = args->rows;
-    const int64_t K = rows->n_cols, words = (K + 63) / 64, i = args->begin + r;
+    int whole = args->divergence->kind == KL_KL && rows->domain != KL_LOGITS && !rows->family;
+    for (int64_t k = 0; k < rows->n_cols && whole; k++) whole = args->center->probs[k] > 0;
+    return whole;
+}
+
+KL_INLINE double kl_inverse_sum(const kl_encode_args *args, int64_t i)
+{
+    return args->rows->domain == KL_MEASURE ? 1 : 1 / args->norms[i].a;
+}
+
+static void kl_store_support(const kl_encode_args *args, int64_t r, const double *row)
+{
+    const double empty = args->rows->domain == KL_LOGITS ? -INFINITY : 0;
+    const int64_t K = args->rows->n_cols, words = (K + 63) / 64;
+    for (int64_t w = 0; w < words; w++) {
+        uint64_t bits = 0;
+        for (int64_t k = w * 64; k < K && k < w * 64 + 64; k++) bits |= (uint64_t)(row[k] != empty) << (k - w * 64);
+        args->support[r * words + w] = bits;
+    }
+}
+
+/* Features and numbers of row r of the block, which has been read; `whole`: kl_is_whole. */
+static kl_feature_row kl_read_features(const kl_encode_args *args, int whole, int64_t r, const double *row,
+                                       double *features, double *family_scratch)
+{
+    const kl_rows *rows = args->rows;
+    const kl_divergence *f = args->divergence;
+    const int64_t K = rows->n_cols, i = args->begin + r;
+    if (rows->family)
+        return kl_family_features(f, rows->family, args->role, row, args->center, K, features, family_scratch);
+    const kl_norm norm = args->norms[i];
+    if (kl_is_shifted(args)) {
+        kl_feature_row x = kl_shifted_features(rows->domain, row, norm, args->center, K, features);
+        x.spread += (x.norm2 + (args->extra ? args->extra[i] : 0)) * (KL_DECIDING / args->slack_factor);
+        return x;
+    }
+    if (f->kind != KL_KL)
+        return kl_other_features(f, args->role, rows->domain, row, norm, args->center, K, features);
+    if (rows->domain == KL_LOGITS) return kl_logit_features(args->role, row, norm, args->center, K, features);
+    if (!kl_is_ordinary(norm.a)) return kl_lost_row(features, K);
+    const double inverse = kl_inverse_sum(args, i);
+    if (args->role == KL_MEAN) return kl_mean_features(args->single, row, inverse, args->center, K, features);
+    return kl_natural_features(0, args->single, whole && norm.b > 0, row, inverse, norm.b, args->center, K, features);
+}
+
+/* The same of any row; beyond the block's rows, padding that is never a neighbour. */
+static kl_feature_row kl_encode_row(const kl_encode_args *args, int whole, int64_t r, double *features,
+                                    double *row_scratch, double *family_scratch, int64_t count)
+{
+    const int64_t K = args->rows->n_cols, i = args->begin + r;
     if (i >= args->end) {
         memset(features, 0, (size_t)count * sizeof *features);
         return (kl_feature_row){INFINITY, 0, 0};
     }
-    const double *row = kl_read(rows, i, row_scratch);
-    const int shifted = kl_is_shifted(args);
+    const int in_float32 = whole && args->role == KL_NATURAL && !args->support && args->norms[i].b > 0
+        && kl_is_ordinary(args->norms[i].a) && kl_in_float32(args->rows);
     kl_feature_row f;
-    if (rows->family)
-        f = kl_family_features(args->divergence, rows->family, args->role, row, args->center, K, features,
-                               family_scratch);
-    else if (shifted) {
-        f = kl_shifted_features(rows->domain, row, args->norms[i], args->center, K, features);
-        f.spread += (f.norm2 + (args->extra ? args->extra[i] : 0)) * (KL_DECIDING / args->slack_factor);
+    if (in_float32)
+        f = kl_natural_features(1, args->single, 1, kl_placed(args->rows, i), kl_inverse_sum(args, i),
+                                args->norms[i].b, args->center, K, features);
+    else {
+        const double *row = kl_read(args->rows, i, row_scratch);
+        f = kl_read_features(args, whole, r, row, features, family_scratch);
+        if (args->support) kl_store_support(args, r, row);
     }
-    else if (args->divergence->kind == KL_KL)
-        f = kl_features(rows->domain, args->role, row, args->norms[i], args->center, K, features);
-    else
-        f = kl_other_features(args->divergence, args->role, rows->domain, row, args->norms[i], args->center, K, features);
-    if (args->extra && !shifted) {
+    if (args->extra && !kl_is_shifted(args)) {
         f.offset += args->extra[i];
         f.spread += args->extra[i];
-    }
-    if (args->support) {
-        const double empty = rows->domain == KL_LOGITS ? -INFINITY : 0;
-        for (int64_t w = 0; w < words; w++) {
-            uint64_t bits = 0;
-            for (int64_t k = w * 64; k < K && k < w * 64 + 64; k++) bits |= (uint64_t)(row[k] != empty) << (k - w * 64);
-            args->support[r * words + w] = bits;
-        }
     }
     return f;
 }
@@ -158,16 +195,6 @@ static void kl_pack_rows(const kl_encode_args *args, const double *features, int
 #include "bytes.h"
 #endif
 
-/* Whether rows are encoded by kl_encode_pack: mean rows of weights around a centre without empty bins. */
-static int kl_packs(const kl_encode_args *args)
-{
-    const kl_rows *rows = args->rows;
-    int whole = args->divergence->kind == KL_KL && args->role == KL_MEAN && rows->domain != KL_LOGITS && !rows->family
-             && !args->support;
-    for (int64_t k = 0; k < rows->n_cols && whole; k++) whole = args->center->probs[k] > 0;
-    return whole;
-}
-
 KL_INLINE void kl_store_pack(const kl_encode_args *args, void *to, int64_t r, kl_pack_f64 x, int up)
 {
     if (!args->single) *(kl_pack_f64 *)((double *)to + r) = x;
@@ -182,20 +209,25 @@ KL_INLINE void kl_store_pack(const kl_encode_args *args, void *to, int64_t r, kl
 static int kl_encode_pack(const kl_encode_args *args, int64_t r, double *features)
 {
     const int64_t K = args->rows->n_cols, i = args->begin + r;
-    const int shifted = kl_is_shifted(args), in_place = kl_in_place(args->rows);
-    const double *row[KL_PACK];
-    double inverse[KL_PACK], squares[KL_PACK], offsets[KL_PACK] = {0};
+    const int shifted = kl_is_shifted(args), single = kl_in_float32(args->rows);
+    const int in_place = single || kl_in_place(args->rows);
+    const void *row[KL_PACK];
+    double inverse[KL_PACK];
+    kl_probs_sums s[KL_PACK] = {{0, 0, 0, 0}};
     kl_pack_f64 total, norm2, norm, offset, extra = {0};
     KL_UNROLL for (int g = 0; g < KL_PACK; g++) total[g] = args->norms[i + g].a;
     *(kl_pack_f64 *)inverse = args->rows->domain == KL_MEASURE ? total - total + 1 : 1 / total;
     for (int g = 0; g < KL_PACK; g++)
         row[g] = in_place ? kl_placed(args->rows, i + g) : kl_read(args->rows, i + g, features + g * K);
-    if (!shifted) kl_mean_rows(row, inverse, KL_PACK, args->center, K, features, squares, offsets);
+    if (!shifted) kl_mean_rows(single, args->single, row, inverse, KL_PACK, args->center, K, features, s);
     for (int g = 0; g < KL_PACK && shifted; g++)
-        squares[g] = kl_shifted_row_of(row[g], inverse[g], args->center, 0, K, features + g * K).norm2;
-    norm2 = *(const kl_pack_f64 *)squares;
-    offset = *(const kl_pack_f64 *)offsets;
-    KL_UNROLL for (int g = 0; g < KL_PACK; g++) norm[g] = sqrt(norm2[g]);
+        s[g].squares = single ? kl_shifted_row_of(row[g], 1, inverse[g], args->center, 0, K, features + g * K).norm2
+                              : kl_shifted_row_of(row[g], 0, inverse[g], args->center, 0, K, features + g * K).norm2;
+    KL_UNROLL for (int g = 0; g < KL_PACK; g++) {
+        norm2[g] = s[g].squares;
+        offset[g] = s[g].g;
+        norm[g] = sqrt(norm2[g]);
+    }
     if (args->extra) extra = *(const kl_pack_f64 *)(args->extra + i);
     const __typeof__(total > norm2) ordinary =
         (total > 0x1p-900) & (total < 0x1p900) & (norm2 < 0x1p100) & (offset < 0x1p100);
@@ -215,14 +247,14 @@ static void kl_encode(const kl_encode_args *args, kl_stats *stats)
     const int64_t K = args->rows->n_cols, n = args->end - args->begin, width = args->width;
     const int64_t padded = (n + width - 1) / width * width, count = kl_width_of(args->divergence, args->rows);
     double *row_scratch = args->scratch, *features = row_scratch + K, *family_scratch = features + KL_PACK * count;
-    const int together = kl_packs(args);
+    const int whole = kl_is_whole(args), together = whole && args->role == KL_MEAN && !args->support;
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t r = 0, at = 0, group; r < padded; r += group) { /* `at` within its panel */
         group = width - at < KL_PACK ? width - at : KL_PACK;
         const int done = together && group == KL_PACK && r + KL_PACK <= n && kl_encode_pack(args, r, features);
         for (int64_t g = 0; g < group && !done; g++) {
             double *row = features + g * count;
-            kl_feature_row f = kl_encode_row(args, r + g, row, row_scratch, family_scratch, count);
+            kl_feature_row f = kl_encode_row(args, whole, r + g, row, row_scratch, family_scratch, count);
             const int beyond = args->single
                 && !(f.norm2 < 0x1p100 && (fabs(f.offset) < 0x1p100 || f.offset == INFINITY));
             if (beyond) f = kl_lost_row(row, count); /* such a value must not meet a bound of infinity */

@@ -27,27 +27,6 @@ KL_INLINE float kl_bfloat_to_float(uint16_t h)
     return value;
 }
 
-#ifndef KL_WIDENED_F32
-typedef float kl_half_vf32 __attribute__((vector_size(KL_VECTOR_BYTES / 2), aligned(4), may_alias));
-#define KL_WIDENED_F32(x) __builtin_convertvector(*(const kl_half_vf32 *)(x), vf64)
-#endif
-
-/* Numbers of a row as they lie: float64, or where `single` float32. */
-KL_INLINE vf64 kl_number_at(const void *x, int64_t k, int single)
-{
-    return single ? KL_WIDENED_F32((const float *)x + k) : kl_load_f64((const double *)x + k);
-}
-
-/* The last, incomplete group of such a row as doubles, padded with `fill`. */
-KL_INLINE const double *kl_wide_tail(const void *x, int64_t done, int64_t K, int single, double fill, double *buffer)
-{
-    const float *narrow = x;
-    const double *wide = x;
-    for (int j = 0; j < KL_LANES; j++)
-        buffer[j] = done + j >= K ? fill : single ? (double)narrow[done + j] : wide[done + j];
-    return buffer;
-}
-
 #define KL_READ_AS(type, convert)                                                             \
     {                                                                                         \
         if (step == (int64_t)sizeof(type)) {                                                  \
@@ -104,6 +83,12 @@ KL_INLINE int kl_side_by_side(const kl_rows *rows, int32_t storage, int64_t size
 /* Whether rows can be used where they lie. */
 KL_INLINE int kl_in_place(const kl_rows *rows) { return kl_side_by_side(rows, KL_FLOAT64, 8); }
 
+/* Whether rows are weights that can be used so as float32. */
+KL_INLINE int kl_in_float32(const kl_rows *rows)
+{
+    return rows->domain != KL_LOGITS && !rows->family && kl_side_by_side(rows, KL_FLOAT32, 4);
+}
+
 KL_INLINE const void *kl_placed(const kl_rows *rows, int64_t i)
 {
     return rows->data + (rows->index ? rows->index[i] : i) * rows->row_stride;
@@ -127,7 +112,7 @@ static const double *kl_read(const kl_rows *rows, int64_t i, double *scratch)
     else kl_widen(rows->storage, rows->data + at * rows->row_stride, rows->col_stride, K, scratch);
     if (rows->prior) {
         double weight = rows->prior_weight;
-        if (rows->weight_by_sum) weight *= kl_row_sum(scratch, K, NULL);
+        if (rows->weight_by_sum) weight *= kl_row_sum(scratch, 0, K, NULL);
         for (int64_t k = 0; k < K; k++) scratch[k] = scratch[k] + weight * rows->prior[k];
     }
     if (rows->take_log)

@@ -1,10 +1,12 @@
 /* Blocks of rows: check, sum up, compare row by row. Each calls the row kernels above. */
 
-static kl_row_status kl_scan_row(int32_t domain, const double *row, int64_t K, double tolerance,
+/* `single`: weights in float32, as in kl_number_at. */
+static kl_row_status kl_scan_row(int32_t domain, const void *row, int single, int64_t K, double tolerance,
                                  kl_norm *norm, int32_t *zeros)
 {
     if (domain == KL_LOGITS) return kl_scan_logits(row, K, tolerance, norm, zeros);
-    kl_row_status status = kl_scan_probs(row, K, tolerance, norm, zeros);
+    kl_row_status status = single ? kl_scan_probs(row, 1, K, tolerance, norm, zeros)
+                                  : kl_scan_probs(row, 0, K, tolerance, norm, zeros);
     if (domain != KL_MEASURE || status != KL_ROW_EMPTY) return status;
     *zeros = 1;
     return KL_ROW_OK;
@@ -22,17 +24,19 @@ static void kl_scan(const kl_rows *rows, int64_t begin, int64_t end, double tole
                     kl_norm *norms, int32_t *zeros, double *scratch, kl_stats *stats)
 {
     const int64_t K = rows->n_cols;
-    const int by_four = rows->domain != KL_LOGITS && K && K <= KL_SUM_BLOCK && K % KL_LANES == 0 && kl_in_place(rows);
+    const int single = kl_in_float32(rows), short_weights = rows->domain != KL_LOGITS && K && K <= KL_SUM_BLOCK;
+    const int by_four = short_weights && K % KL_LANES == 0 && (single || kl_in_place(rows));
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t i = begin; i < end; i++) {
         for (; by_four && i + KL_SCANNED <= end; i += KL_SCANNED) {
-            const double *four[KL_SCANNED];
+            const void *four[KL_SCANNED];
             for (int r = 0; r < KL_SCANNED; r++) four[r] = kl_placed(rows, i + r);
-            if (!kl_scan_four(four, K, tolerance, norms + i, zeros)) break;
+            if (!(single ? kl_scan_four(four, 1, K, tolerance, norms + i, zeros)
+                         : kl_scan_four(four, 0, K, tolerance, norms + i, zeros))) break;
         }
         if (i == end) return;
-        const double *row = kl_read(rows, i, scratch);
-        kl_row_status status = kl_scan_row(rows->domain, row, rows->n_cols, tolerance, norms + i, zeros);
+        const void *row = single ? kl_placed(rows, i) : kl_read(rows, i, scratch);
+        kl_row_status status = kl_scan_row(rows->domain, row, single, K, tolerance, norms + i, zeros);
         if (status != KL_ROW_OK) {
             kl_refuse(stats, status, i, norms[i].a);
             return;
@@ -44,34 +48,51 @@ static void kl_scan(const kl_rows *rows, int64_t begin, int64_t end, double tole
  * three-point identity asks. */
 #define KL_LEAST_MASS 0x1p-960
 
+/* What a row of weights or log-weights is multiplied by: 1 / sum in two factors, which neither over- nor underflow. */
+typedef struct { vf64 half, weight; kl_softmax_base base; } kl_row_factor;
+
+KL_INLINE kl_row_factor kl_row_factor_of(int32_t domain, kl_norm norm)
+{
+    const int probs = domain != KL_LOGITS;
+    const double mass = domain == KL_PROBS ? norm.a : 1;
+    int exponent;
+    frexp(mass, &exponent);
+    const double half = probs ? ldexp(1, -exponent / 2) : 1;
+    return (kl_row_factor){kl_set_f64(half), kl_set_f64(1 / (probs ? mass * half : norm.b)),
+                           kl_softmax_base_of(probs ? 0 : norm.a)};
+}
+
+/* Bins [0, n), n a multiple of KL_LANES; constants: `probs`, `single` (as in kl_number_at). */
+KL_INLINE void kl_add_bins(int probs, int single, const void *row, int64_t n, kl_row_factor f, double *sum)
+{
+    for (int64_t k = 0; k < n; k += KL_W64) {
+        vf64 v = kl_number_at(row, k, single);
+        const vi64 empty = probs ? v == 0 : v < -0x1.fffffffffffffp1023;
+        if (!probs) v = kl_softmax_weight(v, f.base);
+        v = kl_select(empty, (vf64){0}, v * f.half * f.weight + KL_LEAST_MASS);
+        kl_store_f64(sum + k, kl_load_f64(sum + k) + v);
+    }
+}
+
 static void kl_accumulate(const kl_rows *rows, const kl_norm *norms, int64_t begin, int64_t end,
                           double *sum, double *scratch, kl_stats *stats)
 {
-    const int64_t K = rows->n_cols;
+    const int64_t K = rows->n_cols, whole = K - K % KL_LANES;
+    const int probs = rows->domain != KL_LOGITS, single = kl_in_float32(rows);
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t i = begin; i < end; i++) {
-        const double *row = kl_read(rows, i, scratch);
-        const int probs = rows->domain != KL_LOGITS;
-        const double mass = rows->domain == KL_PROBS ? norms[i].a : 1;
-        int exponent; /* 1 / sum in two factors, which neither over- nor underflow */
-        frexp(mass, &exponent);
-        const vf64 half = kl_set_f64(probs ? ldexp(1, -exponent / 2) : 1);
-        const vf64 weight = kl_set_f64(1 / (probs ? mass * half[0] : norms[i].b));
-        const kl_softmax_base base = kl_softmax_base_of(probs ? 0 : norms[i].a);
-        double buffer[KL_LANES], out[KL_LANES];
-        for (int64_t k = 0; k < K; k += KL_LANES) {
-            int whole = k + KL_LANES <= K;
-            const double *x = whole ? row + k : kl_tail(row, k, K, 0, buffer);
-            memcpy(out, sum + k, sizeof *out * (size_t)(whole ? KL_LANES : K - k));
-            KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-                vf64 v = kl_load_f64(x + j * KL_W64), s = kl_load_f64(out + j * KL_W64);
-                vi64 empty = probs ? v == 0 : v < -0x1.fffffffffffffp1023;
-                if (!probs) v = kl_softmax_weight(v, base);
-                v = kl_select(empty, (vf64){0}, v * half * weight + KL_LEAST_MASS);
-                kl_store_f64(out + j * KL_W64, s + v);
-            }
-            memcpy(sum + k, out, sizeof *out * (size_t)(whole ? KL_LANES : K - k));
-        }
+        const void *row = single ? kl_placed(rows, i) : kl_read(rows, i, scratch);
+        const kl_row_factor f = kl_row_factor_of(rows->domain, norms[i]);
+        double buffer[KL_LANES], last[KL_LANES] = {0};
+        if (single) kl_add_bins(1, 1, row, whole, f, sum);
+        else if (probs) kl_add_bins(1, 0, row, whole, f, sum);
+        else kl_add_bins(0, 0, row, whole, f, sum);
+        if (whole == K) continue;
+        kl_wide_tail(row, whole, K, single, 0, buffer);
+        for (int64_t k = whole; k < K; k++) last[k - whole] = sum[k];
+        if (probs) kl_add_bins(1, 0, buffer, KL_LANES, f, last);
+        else kl_add_bins(0, 0, buffer, KL_LANES, f, last);
+        for (int64_t k = whole; k < K; k++) sum[k] = last[k - whole];
     }
 }
 
@@ -86,12 +107,12 @@ KL_INLINE int kl_read_pairs(const kl_rows *P, const kl_rows *Q, int64_t first, i
         kl_row_pair *x = pairs + r;
         x->p = p_in_place ? kl_placed(P, first + r) : kl_read(P, first + r, own);
         x->q = q_in_place ? kl_placed(Q, first + r) : kl_read(Q, first + r, own + K);
-        kl_row_status status = kl_scan_row(P->domain, x->p, K, tolerances[0], &x->np, zeros);
+        kl_row_status status = kl_scan_row(P->domain, x->p, 0, K, tolerances[0], &x->np, zeros);
         if (status != KL_ROW_OK) {
             kl_refuse(stats, status, first + r, x->np.a);
             return 0;
         }
-        status = kl_scan_row(P->domain, x->q, K, tolerances[1], &x->nq, zeros);
+        status = kl_scan_row(P->domain, x->q, 0, K, tolerances[1], &x->nq, zeros);
         if (status != KL_ROW_OK) {
             kl_refuse(stats, status + KL_ROW_OF_Q, first + r, x->nq.a);
             return 0;

@@ -17,25 +17,25 @@ KL_INLINE double kl_lanes_least(const kl_lanes *x)
     return p[0] < p[1] ? p[0] : p[1];
 }
 
-/* The sum, and the least entries of the whole groups, lane by lane. */
-KL_INLINE void kl_row_lanes(const double *x, int64_t K, kl_sum *sum, kl_lanes *least)
+/* The sum, and the least entries of the whole groups, lane by lane. Constant: `single`, as in kl_number_at. */
+KL_INLINE void kl_row_lanes(const void *x, int single, int64_t K, kl_sum *sum, kl_lanes *least)
 {
     kl_sum total = kl_sum_zero();
     kl_lanes low = kl_lanes_zero();
     double buffer[KL_LANES];
     const int64_t whole = K - K % KL_LANES;
-    KL_UNROLL for (int j = 0; j < KL_NV; j++) low.v[j] = kl_set_f64(K ? x[0] : 0);
+    KL_UNROLL for (int j = 0; j < KL_NV; j++) low.v[j] = kl_set_f64(K ? kl_scalar_at(x, 0, single) : 0);
     for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
         kl_lanes block = kl_lanes_zero();
         int64_t end = begin + KL_SUM_BLOCK < whole ? begin + KL_SUM_BLOCK : whole, k = begin;
         for (; k < end; k += KL_LANES)
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-                vf64 v = kl_load_f64(x + k + j * KL_W64);
+                vf64 v = kl_number_at(x, k + j * KL_W64, single);
                 block.v[j] = KL_FMA_F64(v, kl_set_f64(1), block.v[j]); /* the minimum takes the adder */
                 low.v[j] = KL_MIN_F64(v, low.v[j]);
             }
         if (k == whole && K - k < KL_LANES && k < K && k - begin < KL_SUM_BLOCK) {
-            const double *t = kl_tail(x, k, K, 0, buffer);
+            const double *t = kl_wide_tail(x, k, K, single, 0, buffer);
             KL_UNROLL for (int j = 0; j < KL_NV; j++) block.v[j] += kl_load_f64(t + j * KL_W64);
         }
         if (K <= KL_SUM_BLOCK) total.high = block; /* one block: nothing to compensate */
@@ -45,14 +45,15 @@ KL_INLINE void kl_row_lanes(const double *x, int64_t K, kl_sum *sum, kl_lanes *l
     *least = low;
 }
 
-KL_INLINE double kl_row_sum(const double *x, int64_t K, double *least)
+KL_INLINE double kl_row_sum(const void *x, int single, int64_t K, double *least)
 {
     kl_sum total;
     kl_lanes low;
-    kl_row_lanes(x, K, &total, &low);
+    kl_row_lanes(x, single, K, &total, &low);
     if (least) {
         double min = kl_lanes_least(&low);
-        for (int64_t k = K - K % KL_LANES; k < K; k++) min = x[k] < min ? x[k] : min;
+        for (int64_t k = K - K % KL_LANES; k < K; k++)
+            min = kl_scalar_at(x, k, single) < min ? kl_scalar_at(x, k, single) : min;
         *least = min;
     }
     return kl_sum_total(&total);
@@ -60,18 +61,19 @@ KL_INLINE double kl_row_sum(const double *x, int64_t K, double *least)
 
 /* Checks a row of weights. A NaN or an infinity shows in the sum, a negative number in the least
  * entry (-0.0 counts as zero); only then is the row looked at again for the exact reason. */
-KL_INLINE kl_row_status kl_scan_probs(const double *x, int64_t K, double tolerance, kl_norm *norm,
-                                   int32_t *zeros)
+KL_INLINE kl_row_status kl_scan_probs(const void *x, int single, int64_t K, double tolerance, kl_norm *norm,
+                                      int32_t *zeros)
 {
-    double least, sum = kl_row_sum(x, K, &least);
+    double least, sum = kl_row_sum(x, single, K, &least);
     norm->a = sum;
     norm->b = least;
     if (!(least >= 0) || !(sum <= 0x1.fffffffffffffp1023)) {
         kl_row_status worst = KL_ROW_INFINITE; /* a finite row may overflow its sum */
         for (int64_t k = K - 1; k >= 0; k--) {
-            if (x[k] < 0) worst = KL_ROW_NEGATIVE;
-            else if (x[k] != x[k]) worst = KL_ROW_NAN;
-            else if (isinf(x[k])) worst = KL_ROW_INFINITE;
+            const double number = kl_scalar_at(x, k, single);
+            if (number < 0) worst = KL_ROW_NEGATIVE;
+            else if (number != number) worst = KL_ROW_NAN;
+            else if (isinf(number)) worst = KL_ROW_INFINITE;
         }
         return worst;
     }
@@ -117,12 +119,12 @@ KL_INLINE void kl_fold_four(int least, const kl_lanes *x, kl_four_f64 *out)
 }
 
 /* The norms of KL_SCANNED rows, as kl_scan_probs has them; 0 if one of the rows must be refused. */
-KL_INLINE int kl_scan_four(const double *const *x, int64_t K, double tolerance, kl_norm *norms, int32_t *zeros)
+KL_INLINE int kl_scan_four(const void *const *x, int single, int64_t K, double tolerance, kl_norm *norms, int32_t *zeros)
 {
     kl_lanes sums[KL_SCANNED], lows[KL_SCANNED];
     for (int r = 0; r < KL_SCANNED; r++) {
         kl_sum total;
-        kl_row_lanes(x[r], K, &total, lows + r);
+        kl_row_lanes(x[r], single, K, &total, lows + r);
         sums[r] = total.high;
     }
     kl_four_f64 sum, least;

@@ -154,3 +154,26 @@ KL_INLINE const double *kl_tail(const double *x, int64_t done, int64_t K, double
     for (int j = 0; j < KL_LANES; j++) buffer[j] = done + j < K ? x[done + j] : fill;
     return buffer;
 }
+
+#ifndef KL_WIDENED_F32
+typedef float kl_half_vf32 __attribute__((vector_size(KL_VECTOR_BYTES / 2), aligned(4), may_alias));
+#define KL_WIDENED_F32(x) __builtin_convertvector(*(const kl_half_vf32 *)(x), vf64)
+#endif
+
+/* Numbers of a row as they lie: float64, or where `single` float32. */
+KL_INLINE vf64 kl_number_at(const void *x, int64_t k, int single)
+{
+    return single ? KL_WIDENED_F32((const float *)x + k) : kl_load_f64((const double *)x + k);
+}
+
+KL_INLINE double kl_scalar_at(const void *x, int64_t k, int single)
+{
+    return single ? (double)((const float *)x)[k] : ((const double *)x)[k];
+}
+
+/* The last, incomplete group of such a row as doubles, padded with `fill`. */
+KL_INLINE const double *kl_wide_tail(const void *x, int64_t done, int64_t K, int single, double fill, double *buffer)
+{
+    for (int j = 0; j < KL_LANES; j++) buffer[j] = done + j >= K ? fill : kl_scalar_at(x, done + j, single);
+    return buffer;
+}

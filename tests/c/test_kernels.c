@@ -86,10 +86,14 @@ int main(void)
         test_family_terms(k);
         test_coarse(k);
         test_few(k);
-        test_offsets(k);
         printf("%s: %ld checks\n", k->name, passed + failed - before);
         ran++;
     }
+    for (int i = 0; i < kl_isa_count(); i++)
+        if (kl_isa_supported(i)) {
+            test_offsets(kl_isa_at(i));
+            test_float32_rows(kl_isa_at(i));
+        }
     CHECK(ran > 0, "no ISA ran");
     printf("%ld passed, %ld failed\n", passed, failed);
     return failed != 0;
