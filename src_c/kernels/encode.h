@@ -195,12 +195,12 @@ static void kl_pack_rows(const kl_encode_args *args, const double *features, int
 #include "bytes.h"
 #endif
 
-KL_INLINE void kl_store_pack(const kl_encode_args *args, void *to, int64_t r, kl_pack_f64 x, int up)
+KL_INLINE void kl_store_pack(const kl_encode_args *args, void *to, int64_t r, const kl_pack_f64 *x, int up)
 {
-    if (!args->single) *(kl_pack_f64 *)((double *)to + r) = x;
+    if (!args->single) *(kl_pack_f64 *)((double *)to + r) = *x;
     else { /* up: 2^-23 and the least normal number cover the rounding to float32 */
-        x = x * (1 + up * 0x1p-23) + up * 0x1p-126;
-        *(kl_pack_f32 *)((float *)to + r) = __builtin_convertvector(x, kl_pack_f32);
+        const kl_pack_f64 raised = *x * (1 + up * 0x1p-23) + up * 0x1p-126;
+        *(kl_pack_f32 *)((float *)to + r) = __builtin_convertvector(raised, kl_pack_f32);
     }
 }
 
@@ -232,13 +232,15 @@ static int kl_encode_pack(const kl_encode_args *args, int64_t r, double *feature
     const __typeof__(total > norm2) ordinary =
         (total > 0x1p-900) & (total < 0x1p900) & (norm2 < 0x1p100) & (offset < 0x1p100);
     kl_pack_f64 slack = (norm2 + extra) * (KL_DECIDING * (1 + 0x1p-40));
-    kl_store_pack(args, args->norm, r, norm * ((1 + 0x1p-40) * args->norm_factor), 1);
     if (!shifted) {
         offset += extra;
         slack = offset * args->slack_factor;
     }
-    kl_store_pack(args, args->offset, r, offset, 0);
-    kl_store_pack(args, args->slack, r, slack + args->slack_floor, 1);
+    norm *= (1 + 0x1p-40) * args->norm_factor;
+    slack += args->slack_floor;
+    kl_store_pack(args, args->norm, r, &norm, 1);
+    kl_store_pack(args, args->offset, r, &offset, 0);
+    kl_store_pack(args, args->slack, r, &slack, 1);
     return (ordinary[0] & ordinary[1] & ordinary[2] & ordinary[3]) != 0;
 }
 

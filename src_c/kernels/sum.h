@@ -83,7 +83,7 @@ KL_INLINE kl_row_status kl_scan_probs(const void *x, int single, int64_t K, doub
     return KL_ROW_OK;
 }
 
-/* Four rows of whole groups in one block, whose lanes are folded together, for half of the time. */
+/* Four rows of whole groups in one block (constant: `single`), whose lanes are folded together, for half of the time. */
 #define KL_SCANNED 4
 typedef double kl_four_f64 __attribute__((vector_size(32)));
 typedef int64_t kl_four_i64 __attribute__((vector_size(32)));
@@ -93,33 +93,36 @@ typedef int64_t kl_four_i64 __attribute__((vector_size(32)));
 #define KL_SHUFFLE_FOUR(a, b, ...) __builtin_shuffle(a, b, (kl_four_i64){__VA_ARGS__})
 #endif
 
-/* a + b, or with `least` the lesser: in place of a. */
-KL_INLINE void kl_four_with(int least, kl_four_f64 *a, kl_four_f64 b)
+/* a + b, or with `least` the lesser: in place of a. (By address: compilers remark on vectors that an ISA has not.) */
+KL_INLINE void kl_four_with(int least, kl_four_f64 *a, const kl_four_f64 *b)
 {
-    const kl_four_i64 first = *a < b;
-    *a = least ? (kl_four_f64)((first & (kl_four_i64)*a) | (~first & (kl_four_i64)b)) : *a + b;
+    const kl_four_i64 first = *a < *b;
+    *a = least ? (kl_four_f64)((first & (kl_four_i64)*a) | (~first & (kl_four_i64)*b)) : *a + *b;
 }
 
 /* As kl_lanes_total or kl_lanes_least of each. */
 KL_INLINE void kl_fold_four(int least, const kl_lanes *x, kl_four_f64 *out)
 {
-    kl_four_f64 t[KL_SCANNED], half[2];
+    kl_four_f64 t[KL_SCANNED], half[2], other;
     for (int r = 0; r < KL_SCANNED; r++) {
         kl_four_f64 high;
         memcpy(t + r, x + r, sizeof high);
         memcpy(&high, (const char *)(x + r) + sizeof high, sizeof high);
-        kl_four_with(least, t + r, high);
+        kl_four_with(least, t + r, &high);
     }
     for (int i = 0; i < 2; i++) {
         half[i] = KL_SHUFFLE_FOUR(t[2 * i], t[2 * i + 1], 0, 1, 4, 5);
-        kl_four_with(least, half + i, KL_SHUFFLE_FOUR(t[2 * i], t[2 * i + 1], 2, 3, 6, 7));
+        other = KL_SHUFFLE_FOUR(t[2 * i], t[2 * i + 1], 2, 3, 6, 7);
+        kl_four_with(least, half + i, &other);
     }
     *out = KL_SHUFFLE_FOUR(half[0], half[1], 0, 2, 4, 6);
-    kl_four_with(least, out, KL_SHUFFLE_FOUR(half[0], half[1], 1, 3, 5, 7));
+    other = KL_SHUFFLE_FOUR(half[0], half[1], 1, 3, 5, 7);
+    kl_four_with(least, out, &other);
 }
 
 /* The norms of KL_SCANNED rows, as kl_scan_probs has them; 0 if one of the rows must be refused. */
-KL_INLINE int kl_scan_four(const void *const *x, int single, int64_t K, double tolerance, kl_norm *norms, int32_t *zeros)
+KL_INLINE int kl_scan_four(const void *const *x, int single, int64_t K, double tolerance, kl_norm *norms,
+                           int32_t *zeros)
 {
     kl_lanes sums[KL_SCANNED], lows[KL_SCANNED];
     for (int r = 0; r < KL_SCANNED; r++) {

@@ -108,7 +108,7 @@ static void test_pair_of(const kl_kernels *k, kl_shape shape, int single, double
     static double x[64], y[COLS], p[64], q[COLS], got[64 * COLS];
     const int skew = shape == KL_SUM_SKEW, rows = single ? k->mr32 : k->mr64;
     const double unit = single ? 0x1p-24 : 0x1p-53, number = stored(1 / w, single);
-    const double units = skew ? (single ? 72 : 120) + 3.4 / w : 72; /* w = 1 - a */
+    const double units = skew ? (single ? 80 : 132) + 3.4 / w : 72; /* w = 1 - a */
     double worst = 0, at_p = 0, at_q = 0;
     for (int i = 0; i < rows; i++) p[i] = ratio(1), x[i] = stored(w * (p[i] - 1), single);
     for (int j = 0; j < COLS; j++) q[j] = ratio(p[j % rows]), y[j] = stored((1 - w) * (q[j] - 1), single);
