@@ -11,6 +11,8 @@
 #define KL_BITS_F64(m) ((uint32_t)_mm256_movemask_pd((__m256d)(m)))
 #define KL_BITS_F32(m) ((uint32_t)_mm256_movemask_ps((__m256)(m)))
 #define KL_SELECT_F64(m, a, b) ((vf64)_mm256_blendv_pd((__m256d)(b), (__m256d)(a), (__m256d)(m)))
+#define KL_MAX_F64(a, b) ((vf64)_mm256_max_pd((__m256d)(a), (__m256d)(b)))
+#define KL_MAX_F32(a, b) ((vf32)_mm256_max_ps((__m256)(a), (__m256)(b)))
 #define KL_MIN_F64(a, b) ((vf64)_mm256_min_pd((__m256d)(a), (__m256d)(b)))
 #define KL_MIN_F32(a, b) ((vf32)_mm256_min_ps((__m256)(a), (__m256)(b)))
 #define KL_STREAM_F64(p, x) _mm256_stream_pd(p, (__m256d)(x))

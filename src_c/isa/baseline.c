@@ -10,6 +10,8 @@
 #define KL_BITS_F64(m) ((uint32_t)((m)[0] & 1) | (uint32_t)((m)[1] & 2))
 #define KL_BITS_F32(m) ((uint32_t)(((m)[0] & 1) | ((m)[1] & 2) | ((m)[2] & 4) | ((m)[3] & 8)))
 #define KL_SELECT_F64(m, a, b) ((vf64)(((m) & (vi64)(a)) | (~(m) & (vi64)(b))))
+#define KL_MAX_F64(a, b) KL_SELECT_F64((a) > (b), a, b)
+#define KL_MAX_F32(a, b) ((vf32)((((a) > (b)) & (vi32)(a)) | (~((a) > (b)) & (vi32)(b))))
 #define KL_MIN_F64(a, b) KL_SELECT_F64((a) < (b), a, b)
 #define KL_MIN_F32(a, b) ((vf32)((((a) < (b)) & (vi32)(a)) | (~((a) < (b)) & (vi32)(b))))
 #include "../kernels/kernels.h"

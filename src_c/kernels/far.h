@@ -34,8 +34,10 @@ KL_INLINE void KL_NAME(kl_far_steps)(const KL_V *f, const KL_V *weight, KL_V *su
 KL_INLINE void KL_NAME(kl_far_chain)(int shape, const KL_T *weights, KL_V number, const KL_T *left, const KL_T *right,
                                      int64_t begin, int64_t end, KL_V *sum)
 {
-    /* f = (x + half) + (y + half), in halves for the symmetry of the bits; a unit more than 1, as in kl_cells_of. */
-    const KL_V half = KL_NAME(kl_set)((1 + KL_EPSILON) / 2);
+    /* f = (x + half) + (y + half), in halves for the symmetry of the bits. Where both rows are empty it is as good as 0
+     * for f log(f); for p log(f) not much less than the rounding of p. (A unit more than 1, as in kl_cells_of, would
+     * spare an operation, and shift all values by a unit or more, most of the error of float32.) */
+    const KL_V half = KL_NAME(kl_set)(0.5), least = KL_NAME(kl_set)(shape == KL_SUM_JS ? 0x1p-60 : KL_EPSILON / 4);
     KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j++) sum[j] = (KL_V){0};
     for (int64_t k = begin; k < end; k++) {
         const KL_V c = KL_NAME(kl_set)(weights[k]);
@@ -44,7 +46,7 @@ KL_INLINE void KL_NAME(kl_far_chain)(int shape, const KL_T *weights, KL_V number
         KL_V f[2 * KL_FAR_ROWS], weight[2 * KL_FAR_ROWS];
         KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j++) {
             const KL_V x = KL_NAME(kl_set)(left[k * KL_MR + j / 2]);
-            f[j] = (x + half) + y[j % 2];
+            f[j] = KL_MAX((x + half) + y[j % 2], least);
             weight[j] = shape == KL_SUM_JS ? c * f[j] : KL_FMA(x, c * number, c);
         }
         KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j += KL_LOCKSTEP)

@@ -49,6 +49,7 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #define KL_MR KL_MR64
 #define KL_FMA KL_FMA_F64
 #define KL_MIN KL_MIN_F64
+#define KL_MAX KL_MAX_F64
 #define KL_STREAM KL_STREAM_F64
 #define KL_EPSILON 0x1p-52
 #define KL_BITS(mask) KL_BITS_F64(mask)
@@ -81,6 +82,7 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 #define KL_MR KL_MR32
 #define KL_FMA KL_FMA_F32
 #define KL_MIN KL_MIN_F32
+#define KL_MAX KL_MAX_F32
 #define KL_STREAM KL_STREAM_F32
 #define KL_EPSILON 0x1p-23
 #define KL_BITS(mask) KL_BITS_F32(mask)

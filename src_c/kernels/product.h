@@ -266,6 +266,7 @@ KL_SHAPE(KL_SUM_FAMILY, family)
 #undef KL_SHAPE
 #undef KL_COARSE
 #undef KL_MIN
+#undef KL_MAX
 #undef KL_STREAM
 #undef KL_EPSILON
 #undef KL_U

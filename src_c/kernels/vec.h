@@ -1,9 +1,9 @@
 /* Vector types and the few operations on them that C does not spell, for the ISA that includes this.
  *
  * The ISA file defines before: KL_VECTOR_BYTES, KL_HAS_FMA, and KL_FMA_F64, KL_FMA_F32, KL_BITS_F64,
- * KL_BITS_F32 (sign bits of the lanes of a mask, as an integer), KL_SELECT_F64 (mask, yes, no), KL_MIN_F64, KL_MIN_F32
- * (the second operand if either is NaN), KL_LOCKSTEP (vectors that a sum over bins takes side by side: 4 where there
- * are 32 registers, else 2). May be missing: KL_CONVERT_F64 (int64 to double), KL_WIDENED_F32 (KL_W64 floats at x as
+ * KL_BITS_F32 (sign bits of the lanes of a mask, as an integer), KL_SELECT_F64 (mask, yes, no), KL_MIN_F64, KL_MIN_F32,
+ * KL_MAX_F64, KL_MAX_F32 (the second operand if either is NaN), KL_LOCKSTEP (vectors that a sum over bins takes side by
+ * side: 4 where there are 32 registers, else 2). May be missing: KL_CONVERT_F64 (int64 to double), KL_WIDENED_F32 (KL_W64 floats at x as
  * doubles), KL_IF_LESS_F64 (x < y ? a : b), KL_IF_ZERO_F64 (an integer x, x ? b : a), KL_LOOKUP_F64 and KL_LOOKUP_F32
  * (entries of an aligned table of 8, by the low 3 bits of integers), KL_STREAM_F64 and KL_STREAM_F32 (store to an
  * aligned address, past the caches) with KL_STREAM_END (before another thread may read those), KL_DOT_BYTES and

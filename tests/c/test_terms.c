@@ -150,7 +150,7 @@ static void test_far_pair_of(const kl_kernels *k, kl_shape shape, int single, do
         }
     CHECK(worst <= 1, "%s: far, shape %d, single %d, w = %g: %.2f of the bound at x = %.17g, y = %.17g", k->name, shape,
           single, w, worst, at_x, at_y);
-    CHECK(worst > 0.02, "%s: far, shape %d, single %d: never off by a fiftieth of the bound", k->name, shape, single);
+    CHECK(worst > 0.01, "%s: far, shape %d, single %d: never off by a hundredth of the bound", k->name, shape, single);
 }
 
 void test_terms(const kl_kernels *k)
