@@ -172,7 +172,7 @@ cdef void hits_within(const kl_pairing *p, double radius, bint skip_self, int64_
 
 
 cdef class Pairing:
-    """Rows to be compared with encoded columns; each consumer runs slabs of rows."""
+    """Rows to be compared with encoded columns; each consumer runs slabs of rows, in blocks (plan.cuts)."""
     cdef kl_pairing c
     cdef object keep
     cdef readonly Rows left

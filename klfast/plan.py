@@ -315,8 +315,8 @@ def blocks(n: int, m: int, n_bins: int, threads: int, dense: bool = False, in_by
     return Blocks(rows, columns, max(1, min(parts, math.ceil(m / columns))))
 
 
-# A block of a coarse screen reads all columns: with 64 bins that takes as long as 9 rows. So blocks are high, and only the
-# last of a slab, one for each thread at a time, take half of what is left, until that is a sixth of a block.
+# A block of a coarse screen reads all columns: with 64 bins that takes as long as 9 rows. So blocks are high, and only
+# the last of a slab, one for each thread at a time, take half of what is left, while that is a sixth of a block.
 LEAST_HALF = 6
 
 
@@ -327,7 +327,8 @@ def cuts(begin: int, end: int, rows: int, threads: int) -> np.ndarray:
     starts, at, height = [np.arange(begin, begin + whole, rows)], begin + whole, rows
     while at < end:
         share = (end - at) / threads
-        height = min(height, math.ceil((share / 2 if share / 2 * LEAST_HALF >= rows else share) / PANEL) * PANEL)
+        wanted = share / 2 if share / 2 * LEAST_HALF >= rows else share
+        height = min(height, math.ceil(wanted / PANEL) * PANEL)
         starts.append(np.arange(at, min(at + threads * height, end), height))
         at += threads * height
     return np.append(np.concatenate(starts), end)

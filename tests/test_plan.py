@@ -63,8 +63,8 @@ def test_cuts_let_threads_end_together():
     """Blocks in order, each to the thread that is free first: the threads end a third of a block apart, or a panel."""
     rng = np.random.default_rng(0)
     for _ in range(300):
-        n, rows, threads = int(np.exp(rng.uniform(0, 11))), plan.PANEL * int(rng.integers(1, 17)), int(rng.integers(2, 33))
-        begin = int(rng.integers(0, 100))
+        n, begin = int(np.exp(rng.uniform(0, 11))), int(rng.integers(0, 100))
+        rows, threads = plan.PANEL * int(rng.integers(1, 17)), int(rng.integers(2, 33))
         heights = np.diff(plan.cuts(begin, begin + n, rows, threads))
         assert heights.sum() == n and heights.min() > 0 and heights.max() <= rows
         assert (np.diff(heights) <= 0).all() and not (heights[:-1] % plan.PANEL).any()
