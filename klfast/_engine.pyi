@@ -125,6 +125,7 @@ class Pairing:
     left: Rows
     right: Columns
     stats: Stats
+    n_threads: int
     def __init__(self, form: Form, left: Rows, left_norms: NDArray[Any], right: Columns, *, norm_factor: float,
                  slack_factor: float, slack_floor: float, far: tuple[float, float, float, float] = ...,
                  left_extra: NDArray[np.float64] | None = None, left_class: NDArray[np.int64] | None = None,
@@ -134,12 +135,12 @@ class Pairing:
     def dense(self, out: NDArray[Any], begin: int, end: int, column_parts: int, accept: float,
               stream: bool) -> None: ...
     def take_sample(self, columns: NDArray[np.int64]) -> None: ...
-    def top(self, k: int, skip_self: bool, same: bool, begin: int, end: int,
+    def top(self, k: int, skip_self: bool, same: bool, cuts: NDArray[np.int64],
             column_parts: int, out: tuple[NDArray[np.float64], NDArray[np.int64]]
             ) -> tuple[NDArray[np.float64], NDArray[np.int64]]: ...
-    def within(self, radius: float, skip_self: bool, begin: int, end: int,
+    def within(self, radius: float, skip_self: bool, cuts: NDArray[np.int64],
                limit: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]] | None: ...
-    def reduce(self, op: int, over_rows: bool, begin: int, end: int, row_part: int, column_part: int, accept: float,
+    def reduce(self, op: int, over_rows: bool, cuts: NDArray[np.int64], column_part: int, accept: float,
                start: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 
 class Side:

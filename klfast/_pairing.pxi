@@ -172,13 +172,13 @@ cdef void hits_within(const kl_pairing *p, double radius, bint skip_self, int64_
 
 
 cdef class Pairing:
-    """Rows to be compared with encoded columns; each consumer runs slabs of rows."""
+    """Rows to be compared with encoded columns; each consumer runs slabs of rows, in blocks (plan.cuts)."""
     cdef kl_pairing c
     cdef object keep
     cdef readonly Rows left
     cdef readonly Columns right
     cdef readonly Stats stats
-    cdef int n_threads
+    cdef readonly int n_threads
 
     def __init__(self, Form form, Rows left, left_norms, Columns right, *, double norm_factor, double slack_factor,
                  double slack_floor, far=(0, 0, 0, 0), left_extra=None, left_class=None, right_class=None,
@@ -252,9 +252,10 @@ cdef class Pairing:
         top.k, top.skip_self = k, skip_self
         return bool(kl_checks_left(&self.c, &top))
 
-    def top(self, int64_t k, bint skip_self, bint same, int64_t begin, int64_t end, int64_t column_parts, out):
-        """(values, columns), each (parts, end - begin, k): the k nearest within each part of the columns. `same`: row i
-        is column i. A single part is written to `out`, two arrays (end - begin, k)."""
+    def top(self, int64_t k, bint skip_self, bint same, const int64_t[::1] cuts, int64_t column_parts, out):
+        """(values, columns), each (parts, rows, k): the k nearest within each part of the columns. Blocks of rows begin
+        at `cuts`; the last is their end. `same`: row i is column i. A single part is written to `out`, two arrays
+        (rows, k)."""
         cdef kl_top top
         top.k, top.skip_self, top.same = k, skip_self, same
         top.sample = self.right.sampled()
@@ -262,10 +263,10 @@ cdef class Pairing:
         if kl_few_floats(&self.c, &top):
             top.few = self._few(kl_few_floats(&self.c, &top))
         top.capacity = k + max(16, k // 2)
-        cdef int64_t block = self.c.row_block, rows = (end - begin + block - 1) // block, t, r, c, s
+        cdef int64_t rows = cuts.shape[0] - 1, begin = cuts[0], t, r, c, s
         cdef int64_t part = self._part(column_parts), m = self.c.right.n_rows
         cdef int64_t parts = (m + part - 1) // part
-        shape = (parts, end - begin, k)
+        shape = (parts, cuts[rows] - begin, k)
         values = out[0][None] if parts == 1 else np.empty(shape)
         columns = out[1][None] if parts == 1 else np.empty(shape, np.int64)
         cdef double[:, :, ::1] v = values
@@ -278,9 +279,9 @@ cdef class Pairing:
         for t in prange(rows * parts, nogil=True, schedule="dynamic", chunksize=together, num_threads=self.n_threads):
             me = threadid()
             s = t % parts
-            r = begin + t // parts * block
+            r = cuts[t // parts]
             c = s * part
-            kl_top_block(&self.c, &top, r, min(r + block, end), c, min(c + part, m), &v[s, r - begin, 0],
+            kl_top_block(&self.c, &top, r, cuts[t // parts + 1], c, min(c + part, m), &v[s, r - begin, 0],
                          &j[s, r - begin, 0], &space[me, 0], &each[me].stats)
         return values, columns
 
@@ -291,11 +292,10 @@ cdef class Pairing:
             self.right.few = few
         return <const float *>address(self.right.few)
 
-    def within(self, double radius, bint skip_self, int64_t begin, int64_t end, int64_t limit):
+    def within(self, double radius, bint skip_self, const int64_t[::1] cuts, int64_t limit):
         """(values, columns, counts of the rows) of the pairs up to `radius`, each row's by (value, column); None if
-        there are more than `limit`."""
-        cdef int64_t block = self.c.row_block, blocks = (end - begin + block - 1) // block, t, r
-        cdef int64_t m = self.c.right.n_rows
+        there are more than `limit`. `cuts`: see `top`."""
+        cdef int64_t blocks = cuts.shape[0] - 1, m = self.c.right.n_rows, t
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 1))
         cdef hits_of_block *found = <hits_of_block *>calloc(blocks, sizeof(hits_of_block))
         cdef int64_t[::1] totals = np.zeros(self.n_threads * 8, np.int64)  # a cache line a thread
@@ -306,20 +306,19 @@ cdef class Pairing:
         try:
             for t in prange(blocks, nogil=True, schedule="dynamic", num_threads=self.n_threads):
                 me = threadid()
-                r = begin + t * block
-                hits_within(&self.c, radius, skip_self, r, min(r + block, end), m, &space[me, 0], found + t,
+                hits_within(&self.c, radius, skip_self, cuts[t], cuts[t + 1], m, &space[me, 0], found + t,
                             &totals[0], self.n_threads, me, limit, &each[me].stats)
             if np.asarray(totals).sum() > limit:
                 return None
-            return self._sorted(found, blocks, begin, end)
+            return self._sorted(found, cuts)
         finally:
             for t in range(blocks):
                 free(found[t].hits)
             free(found)
 
-    cdef _sorted(self, hits_of_block *found, int64_t blocks, int64_t begin, int64_t end):
-        cdef int64_t t, h, r, block = self.c.row_block, most = 1
-        starts = np.zeros(end - begin + 1, np.int64)
+    cdef _sorted(self, hits_of_block *found, const int64_t[::1] cuts):
+        cdef int64_t blocks = cuts.shape[0] - 1, begin = cuts[0], t, h, most = 1
+        starts = np.zeros(cuts[blocks] - begin + 1, np.int64)
         cdef int64_t[::1] s = starts
         for t in range(blocks):
             if found[t].failed:
@@ -328,31 +327,29 @@ cdef class Pairing:
             for h in range(found[t].count):
                 s[found[t].hits[h].row - begin + 1] += 1
         np.cumsum(starts, out=starts)
-        h = s[end - begin]
+        h = s[cuts[blocks] - begin]
         values, columns = memory.empty((h,), np.float64), memory.empty((h,), np.int64)
         cdef double[::1] v = values
         cdef int64_t[::1] c = columns
         cdef uint8_t[::1] order = np.empty(most * sizeof(kl_hit), np.uint8)
-        cdef int64_t[::1] cursors = np.empty(block, np.int64)
+        cdef int64_t[::1] cursors = np.empty(self.c.row_block, np.int64)
         for t in range(blocks):
             if found[t].count:
-                r = t * block
                 for h in range(found[t].count):
                     found[t].hits[h].row -= begin
-                kl_within_sort(found[t].hits, found[t].count, r, min(r + block, end - begin), &s[0], &cursors[0],
-                               <kl_hit *>&order[0], &v[0], &c[0])
+                kl_within_sort(found[t].hits, found[t].count, cuts[t] - begin, cuts[t + 1] - begin, &s[0],
+                               &cursors[0], <kl_hit *>&order[0], &v[0], &c[0])
         return values, columns, np.diff(starts)
 
-    def reduce(self, int op, bint over_rows, int64_t begin, int64_t end, int64_t row_part, int64_t column_part,
-               double accept, start):
-        """Partial results over parts of `column_part` columns: (parts, rows), or with `over_rows` over parts of
-        `row_part` rows: (parts, columns). Threads share out parts, and within them what is not added up: rows, or
-        columns."""
-        cdef int64_t m = self.c.right.n_rows, block = self.c.row_block, t, r, c, last, stop, at
-        cdef int64_t height = row_part if over_rows else block, rows = (end - begin + height - 1) // height
+    def reduce(self, int op, bint over_rows, const int64_t[::1] cuts, int64_t column_part, double accept, start):
+        """Partial results over parts of `column_part` columns: (parts, rows), or with `over_rows` over the parts of
+        rows between `cuts`: (parts, columns). Threads share out parts, and within them what is not added up: rows (by
+        `cuts`: see `top`), or columns."""
+        cdef int64_t m = self.c.right.n_rows, block = self.c.row_block, t, c, last, stop, at
+        cdef int64_t rows = cuts.shape[0] - 1, begin = cuts[0]
         cdef int64_t width = self._part((4 * self.n_threads + rows - 1) // rows) if over_rows else column_part
         cdef int64_t parts = (m + width - 1) // width
-        shape = (rows, m) if over_rows else (parts, end - begin)
+        shape = (rows, m) if over_rows else (parts, cuts[rows] - begin)
         results, lows = np.full(shape, start, np.float64), np.zeros(shape)
         cdef double[:, ::1] result = results, low = lows
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 0))
@@ -360,11 +357,9 @@ cdef class Pairing:
         cdef int me
         for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
             me = threadid()
-            r = begin + t // parts * height
-            last = min(r + height, end)
+            at, last = cuts[t // parts], cuts[t // parts + 1]
             c = t % parts * width
             stop = min(c + width, m)
-            at = r
             while at < last:
                 if over_rows:
                     kl_reduce_block(&self.c, op, True, accept, at, min(at + block, last), c, stop,

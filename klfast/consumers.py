@@ -30,9 +30,11 @@ def run_slabs(n: int, unit: int, work: Callable[[int, int], None], progress, pai
             work(begin, end)
             seconds = max(time.perf_counter() - start, 1e-6)
             bar.update((end - begin) * pairs_per_row)
-            goal = (end - begin) * SLAB_SECONDS / seconds
-            # Grow at most fourfold a step, so that a cheap first slab does not make a long second one.
-            size = max(unit, int(min(goal, 4 * size)) // unit * unit)
+            # Grow about fourfold a step at most, so that a cheap first slab does not make a long second one; and share
+            # out evenly what is left, for threads wait for each other at the end of each.
+            goal = min((end - begin) * SLAB_SECONDS / seconds, 4 * size)
+            slabs = max(1, round((n - end) / max(goal, unit)))
+            size = max(unit, (n - end) // slabs // unit * unit) if slabs > 1 else n - end
             begin = end
 
 
@@ -41,15 +43,24 @@ def progress_bar(pairs: int, progress) -> tqdm:
                 desc=progress if isinstance(progress, str) else None)
 
 
-def dense(pairing: _engine.Pairing, out: np.ndarray, stream: bool, unit: int, parts: int, first: int, accept: float,
+def _unit(pairing: _engine.Pairing, blocks: plan.Blocks) -> int:
+    """Rows of the least slab: a block for each thread."""
+    return blocks.rows * pairing.n_threads
+
+
+def _cuts(pairing: _engine.Pairing, blocks: plan.Blocks, begin: int, end: int) -> np.ndarray:
+    return plan.cuts(begin, end, blocks.rows, pairing.n_threads)
+
+
+def dense(pairing: _engine.Pairing, out: np.ndarray, stream: bool, blocks: plan.Blocks, first: int, accept: float,
           progress) -> np.ndarray:
     """Every value, into `out`; `stream`: past the caches."""
-    run_slabs(out.shape[0], unit, lambda a, b: pairing.dense(out, a, b, parts, accept, stream), progress,
-              out.shape[1], first)
+    run_slabs(out.shape[0], _unit(pairing, blocks),
+              lambda a, b: pairing.dense(out, a, b, blocks.column_parts, accept, stream), progress, out.shape[1], first)
     return out
 
 
-def top(pairing: _engine.Pairing, left: Operand, m: int, k: int, skip_self: bool, same: bool, unit: int, parts: int,
+def top(pairing: _engine.Pairing, left: Operand, m: int, k: int, skip_self: bool, same: bool, blocks: plan.Blocks,
         first: int, progress):
     """The k nearest columns of each row: (values, columns), ordered by (value, column). `same`: row i is column i."""
     n = left.n
@@ -57,12 +68,13 @@ def top(pairing: _engine.Pairing, left: Operand, m: int, k: int, skip_self: bool
     pairing.take_sample(plan.sample(m, pairing.right.form.width(pairing.right.rows)))
 
     def work(begin, end):
-        v, c = pairing.top(k, skip_self, same, begin, end, parts, (values[begin:end], columns[begin:end]))
+        v, c = pairing.top(k, skip_self, same, _cuts(pairing, blocks, begin, end), blocks.column_parts,
+                           (values[begin:end], columns[begin:end]))
         left.refuse(pairing.stats)
         if len(v) > 1:
             values[begin:end], columns[begin:end] = _merge(v, c, k)
 
-    run_slabs(n, unit, work, progress, m, first)
+    run_slabs(n, _unit(pairing, blocks), work, progress, m, first)
     return values, columns
 
 
@@ -79,22 +91,22 @@ def no_pairs(n: int, m: int) -> scipy.sparse.csr_array:
     return scipy.sparse.csr_array((np.empty(0), np.empty(0, np.int64), np.zeros(n + 1, np.int64)), shape=(n, m))
 
 
-def within(pairing: _engine.Pairing, n: int, m: int, radius: float, skip_self: bool, limit: int, unit: int, first: int,
-           progress) -> scipy.sparse.csr_array:
+def within(pairing: _engine.Pairing, n: int, m: int, radius: float, skip_self: bool, limit: int,
+           blocks: plan.Blocks, first: int, progress) -> scipy.sparse.csr_array:
     """The pairs up to `radius` as CSR, each row's by (value, column); MemoryError beyond `limit` of them."""
     found: list[tuple[np.ndarray, ...]] = []
     total = 0
 
     def work(begin, end):
         nonlocal total
-        part = pairing.within(radius, skip_self, begin, end, limit - total)
+        part = pairing.within(radius, skip_self, _cuts(pairing, blocks, begin, end), limit - total)
         if part is None:
             raise MemoryError(f"more than limit={limit:,} pairs lie within radius={radius:g} (seen by row {end - 1} of "
                               f"{n}); give a smaller radius, or a larger limit (24 bytes a pair)")
         found.append(part)
         total += part[0].size
 
-    run_slabs(n, unit, work, progress, m, first)
+    run_slabs(n, _unit(pairing, blocks), work, progress, m, first)
     values, columns, counts = (np.concatenate([part[t] for part in found]) for t in range(3))
     starts = np.concatenate([[0], np.cumsum(counts)])
     result = scipy.sparse.csr_array((values, columns, starts), shape=(n, m))
@@ -105,8 +117,8 @@ def within(pairing: _engine.Pairing, n: int, m: int, radius: float, skip_self: b
 START = {"sum": 0.0, "mean": 0.0, "min": np.inf, "max": -np.inf}
 
 
-def reduce(pairing: _engine.Pairing, n: int, m: int, op: str, over_rows: bool, unit: int, first: int, accept: float,
-           progress) -> np.ndarray:
+def reduce(pairing: _engine.Pairing, n: int, m: int, op: str, over_rows: bool, blocks: plan.Blocks, first: int,
+           accept: float, progress) -> np.ndarray:
     """One number a row or, `over_rows`, a column. Sums are split where plan.REDUCE_* say, whatever the threads."""
     code, start = _engine.REDUCTIONS[op], START[op]
     result, low = np.full(m if over_rows else n, start), np.zeros(m if over_rows else n)
@@ -123,11 +135,12 @@ def reduce(pairing: _engine.Pairing, n: int, m: int, op: str, over_rows: bool, u
         result[at] = total
 
     def work(begin, end):
-        partial, rests = pairing.reduce(code, over_rows, begin, end, plan.REDUCE_ROWS, plan.REDUCE_COLUMNS, accept,
-                                        start)
+        cuts = (np.append(np.arange(begin, end, plan.REDUCE_ROWS), end) if over_rows
+                else _cuts(pairing, blocks, begin, end))
+        partial, rests = pairing.reduce(code, over_rows, cuts, plan.REDUCE_COLUMNS, accept, start)
         for values, rest in zip(partial, rests):
             take(slice(None) if over_rows else slice(begin, end), values, rest)
 
-    run_slabs(n, plan.REDUCE_ROWS if over_rows else unit, work, progress, m, first)
+    run_slabs(n, plan.REDUCE_ROWS if over_rows else _unit(pairing, blocks), work, progress, m, first)
     result += low
     return result / (n if over_rows else m) if op == "mean" else result

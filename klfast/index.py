@@ -69,8 +69,7 @@ class Index:
         single = plan.product_in_single(single_out, rtol)
         pairing, blocks, first = self._pair(form, left, reference, classes, single, False, threads, dense=True)
         stream = plan.stream(out.nbytes, in_use)
-        consumers.dense(pairing, out, stream, blocks.rows * threads, blocks.column_parts, first, plan.accept_factor(rtol),
-                        progress)
+        consumers.dense(pairing, out, stream, blocks, first, plan.accept_factor(rtol), progress)
         self.info = _info(pairing, n * m)
         return out
 
@@ -135,7 +134,7 @@ class Index:
             return consumers.no_pairs(n, m)
         classes = reference.classes_of(None if P is None else left)
         pairing, blocks, first = self._pair(self.divergence.form, left, reference, classes, True, False, threads)
-        result = consumers.within(pairing, n, m, radius, P is None, limit, blocks.rows * threads, first, progress)
+        result = consumers.within(pairing, n, m, radius, P is None, limit, blocks, first, progress)
         self.info = _info(pairing, n * m)
         return result
 
@@ -159,7 +158,7 @@ class Index:
         n, m = left.n, reference.operand.n
         classes = reference.classes_of(None if same else left)
         pairing, blocks, first = self._pair(form, left, reference, classes, False, False, threads)
-        result = consumers.reduce(pairing, n, m, op, axis == 0, blocks.rows * threads, first, accept, progress)
+        result = consumers.reduce(pairing, n, m, op, axis == 0, blocks, first, accept, progress)
         self.info = _info(pairing, n * m)
         return result
 
@@ -235,8 +234,7 @@ class Index:
         m = pairing.right.rows.shape[0]
         if not pairing.checks_left(k, skip_self):
             left.check()
-        result = consumers.top(pairing, left, m, k, skip_self, same, blocks.rows * threads, blocks.column_parts, first,
-                               progress)
+        result = consumers.top(pairing, left, m, k, skip_self, same, blocks, first, progress)
         self.info = _info(pairing, left.n * m)
         return result
 

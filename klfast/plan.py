@@ -291,7 +291,7 @@ FEW_PAIRS = 96 << 10
 FEW_ROWS = 96  # register tiles of 12 rows, and panels of 32 where rows lie in the lanes (nearest.c)
 BLOCK_BYTES = 1 << 19
 DENSE_BINS = 256  # up to here, dense blocks have PANEL rows
-BLOCKS_A_THREAD = 16  # half a block is lost at the end of a slab: 3% of a thread's share
+BLOCKS_A_THREAD = 4  # at least, of the greatest height: `cuts` halves the last ones
 PANEL = 24  # a multiple of every register tile's height
 
 
@@ -311,9 +311,27 @@ def blocks(n: int, m: int, n_bins: int, threads: int, dense: bool = False, in_by
     # Blocks enough that the last ones even out, or smaller blocks of rows; still too few: split the columns.
     wanted = BLOCKS_A_THREAD * threads
     rows = max(PANEL, min(rows, math.ceil(n / wanted / PANEL) * PANEL))
-    row_blocks = max(1, math.ceil(n / rows))
-    parts = 1 if row_blocks >= 4 * threads else math.ceil(4 * threads / row_blocks)
+    parts = math.ceil(wanted / max(1, math.ceil(n / PANEL)))
     return Blocks(rows, columns, max(1, min(parts, math.ceil(m / columns))))
+
+
+# A block of a coarse screen reads all columns: with 64 bins that takes as long as 9 rows. So blocks are high, and only
+# the last of a slab, one for each thread at a time, take half of what is left, while that is a sixth of a block.
+LEAST_HALF = 6
+
+
+def cuts(begin: int, end: int, rows: int, threads: int) -> np.ndarray:
+    """Where the blocks of rows [begin, end) begin, and `end`: `rows` high, and lower at the end for `threads` to end
+    together."""
+    whole = max(0, (end - begin) // (threads * rows) - 1) * threads * rows if threads > 1 else end - begin
+    starts, at, height = [np.arange(begin, begin + whole, rows)], begin + whole, rows
+    while at < end:
+        share = (end - at) / threads
+        wanted = share / 2 if share / 2 * LEAST_HALF >= rows else share
+        height = min(height, math.ceil(wanted / PANEL) * PANEL)
+        starts.append(np.arange(at, min(at + threads * height, end), height))
+        at += threads * height
+    return np.append(np.concatenate(starts), end)
 
 
 # Writing past the caches spares an answer that overflows them the reading of its lines: float64, 4096 x 4096, 54 to 45

@@ -21,8 +21,9 @@ from klfast import plan
     (10**6, 10**6, 10**6, 1, 24, 64, 1),
     # few rows: smaller blocks first, then the columns are split
     (100, 10**6, 64, 1, 96, 512, 1),
-    (400, 10**6, 64, 4, 24, 512, 1),
-    (4000, 10**6, 64, 4, 72, 512, 1),
+    (400, 10**6, 64, 4, 48, 512, 1),
+    (200, 10**6, 64, 4, 24, 512, 2),
+    (4000, 10**6, 64, 4, 96, 512, 1),
     (1, 10**6, 64, 2, 24, 512, 8),
     (1, 10**6, 64, 16, 24, 512, 64),
     (24, 1000, 64, 16, 24, 512, 2),
@@ -48,6 +49,30 @@ def test_dense_blocks(n_bins, rows):
     (2048, 2048, 512, 2, 2048), (2048, 2048, 512, 1, 476)])
 def test_first_slab(n, m, n_bins, threads, rows):
     assert plan.first_slab(n, m, n_bins, threads) == rows
+
+
+@pytest.mark.parametrize("begin, end, rows, threads, heights", [
+    (0, 4000, 384, 1, [384] * 10 + [160]), (768, 4000, 384, 2, [384] * 6 + [240] * 2 + [120] * 3 + [88]),
+    (0, 768, 384, 2, [192] * 2 + [96] * 4), (0, 100, 24, 2, [24] * 4 + [4]), (5, 6, 24, 3, [1]), (7, 7, 24, 2, [])])
+def test_cuts(begin, end, rows, threads, heights):
+    cuts = plan.cuts(begin, end, rows, threads)
+    assert cuts.dtype == np.int64 and cuts[-1] == end and np.diff(cuts).tolist() == heights
+
+
+def test_cuts_let_threads_end_together():
+    """Blocks in order, each to the thread that is free first: the threads end a third of a block apart, or a panel."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        n, begin = int(np.exp(rng.uniform(0, 11))), int(rng.integers(0, 100))
+        rows, threads = plan.PANEL * int(rng.integers(1, 17)), int(rng.integers(2, 33))
+        heights = np.diff(plan.cuts(begin, begin + n, rows, threads))
+        assert heights.sum() == n and heights.min() > 0 and heights.max() <= rows
+        assert (np.diff(heights) <= 0).all() and not (heights[:-1] % plan.PANEL).any()
+        speeds, free = rng.uniform(0.8, 1, threads), np.zeros(threads)
+        for height in heights:
+            thread = free.argmin()
+            free[thread] += height / speeds[thread]
+        assert free.max() - free.min() <= (max(rows / 3, plan.PANEL) + plan.PANEL) / 0.8
 
 
 def test_blocks_suit_the_engine():
