@@ -1,4 +1,4 @@
-/* Pairs of float32 rows of logits whose KL is rounded to float32: most have it from shorter exponentials, with a bound
+/* Pairs of float32 or half rows of logits whose KL is rounded to float32: most have it from shorter exponentials, with a bound
  * on its error that tells whether it rounds to what the full form (logit_rows.h) would. Near rows have a form of their
  * own. docs/numerics.md has the proofs.
  */
@@ -39,13 +39,41 @@ static const double KL_GAMMA_BRIEF[10] = {
 /* Bins between two looks for logits beyond: masks are often many. */
 #define KL_BRIEF_PIECE 1024
 
-/* Pairs in a group; 0: rows that have no brief form. */
+KL_INLINE int kl_brief_halves(const kl_rows *rows)
+{
+    return kl_side_by_side(rows, KL_FLOAT16, 2) || kl_side_by_side(rows, KL_BFLOAT16, 2);
+}
+
+/* Pairs in a group; 0: rows that have no brief form. Halves are widened in the scratch of kl_logit_group_values, which
+ * has 8 K floats for each of kl_rows_in_flight(K) pairs. */
 KL_INLINE int64_t kl_brief_group(const kl_rows *P, const kl_rows *Q)
 {
     const int64_t K = P->n_cols;
-    if (!kl_logits_single(P, Q) || K < KL_LANES || K > KL_BRIEF_BINS) return 0;
-    const int64_t group = KL_BRIEF_BYTES / (8 * K);
-    return group < 1 ? 1 : group < KL_BRIEF_GROUP ? group : KL_BRIEF_GROUP;
+    const int halves = kl_brief_halves(P) || kl_brief_halves(Q);
+    if (K < KL_LANES || K > KL_BRIEF_BINS) return 0;
+    if (!kl_side_by_side(P, KL_FLOAT32, 4) && !kl_brief_halves(P)) return 0;
+    if (!kl_side_by_side(Q, KL_FLOAT32, 4) && !kl_brief_halves(Q)) return 0;
+    const int64_t room = halves ? 4 * kl_rows_in_flight(K) : KL_BRIEF_GROUP;
+    const int64_t most = room < KL_BRIEF_GROUP ? room : KL_BRIEF_GROUP, group = KL_BRIEF_BYTES / (8 * K);
+    return group < 1 ? 1 : group < most ? group : most;
+}
+
+/* Rows [first, first + n) as float32, where they lie or, of halves, in `room`. */
+static kl_rows kl_brief_floats(const kl_rows *rows, int64_t first, int64_t n, float *room)
+{
+    const int64_t K = rows->n_cols;
+    kl_rows r = *rows;
+    if (r.storage == KL_FLOAT32 && r.index) r.index += first;
+    else if (r.storage == KL_FLOAT32) r.data += first * r.row_stride;
+    if (r.storage == KL_FLOAT32) return r;
+    for (int64_t i = 0; i < n; i++) {
+        const uint16_t *x = kl_placed(rows, first + i);
+        float *out = room + i * K;
+        if (r.storage == KL_FLOAT16) for (int64_t k = 0; k < K; k++) out[k] = kl_half_to_float(x[k]);
+        else for (int64_t k = 0; k < K; k++) out[k] = kl_bfloat_to_float(x[k]);
+    }
+    r.storage = KL_FLOAT32, r.index = NULL, r.data = (const char *)room, r.row_stride = 4 * K, r.col_stride = 4;
+    return r;
 }
 
 /* Sums of the rows of a group, lane by lane: to fold each row's at once would make the next one wait. `centre` and
@@ -268,15 +296,15 @@ KL_INLINE int64_t kl_brief_run(uint64_t bits, int64_t i, int64_t most)
 }
 
 /* Of the pairs that are left as far rows, the near ones as such. */
-static uint64_t kl_brief_again(const kl_rows *P, const kl_rows *Q, int64_t first, uint64_t left,
-                               const double *tolerances, double factor, double *out)
+static uint64_t kl_brief_again(const kl_rows *P, const kl_rows *Q, uint64_t left, const double *tolerances,
+                               double factor, double *out)
 {
     uint64_t near = 0;
     for (int64_t i = 0; left >> i; i++) near |= (uint64_t)(left >> i & 1 && fabs(out[i]) < KL_BRIEF_LEAST) << i;
     for (int64_t i = 0, run; near >> i; i += run ? run : 1) {
         run = kl_brief_run(near, i, KL_BRIEF_GROUP);
         if (!run) continue;
-        const uint64_t still = kl_brief_values(P, Q, first + i, run, tolerances, factor, KL_EXPECT_NEAR, out + i);
+        const uint64_t still = kl_brief_values(P, Q, i, run, tolerances, factor, KL_EXPECT_NEAR, out + i);
         left ^= (near >> i & (((uint64_t)1 << run) - 1) & ~still) << i;
     }
     return left;
@@ -287,10 +315,12 @@ static uint64_t kl_brief_again(const kl_rows *P, const kl_rows *Q, int64_t first
 static int kl_brief_group_values(const kl_rows *P, const kl_rows *Q, int64_t first, int64_t n, const double *tolerances,
                                  double factor, int near, double *out, double *scratch)
 {
-    const int64_t most = near ? kl_rows_in_flight(P->n_cols) : KL_GROUP;
-    uint64_t left = kl_brief_values(P, Q, first, n, tolerances, factor, near, out);
+    const int64_t most = kl_logit_group_size(P, Q, near);
+    float *room = (float *)scratch;
+    const kl_rows p = kl_brief_floats(P, first, n, room), q = kl_brief_floats(Q, first, n, room + n * P->n_cols);
+    uint64_t left = kl_brief_values(&p, &q, 0, n, tolerances, factor, near, out);
     int64_t masks = 0, again = 0;
-    if (!near && left) left = kl_brief_again(P, Q, first, left, tolerances, factor, out);
+    if (!near && left) left = kl_brief_again(&p, &q, left, tolerances, factor, out);
     for (int64_t i = 0, run; left >> i; i += run ? run : 1) {
         run = kl_brief_run(left, i, most);
         if (!run) continue;
@@ -313,8 +343,11 @@ static int kl_brief_near(const double *values, int64_t n)
  * that is taken for a near one costs the full form; a near one that is not, a pass.) */
 static int kl_brief_starts_near(const kl_rows *P, const kl_rows *Q, int64_t row)
 {
-    const float *a = kl_placed(P, row), *b = kl_placed(Q, row);
-    float least = INFINITY, most = -INFINITY;
+    float room[2][KL_LANES], least = INFINITY, most = -INFINITY;
+    kl_rows p = *P, q = *Q;
+    p.n_cols = q.n_cols = KL_LANES;
+    p = kl_brief_floats(&p, row, 1, room[0]), q = kl_brief_floats(&q, row, 1, room[1]);
+    const float *a = kl_placed(&p, 0), *b = kl_placed(&q, 0);
     for (int k = 0; k < KL_LANES; k++) least = fminf(least, a[k] - b[k]), most = fmaxf(most, a[k] - b[k]);
     return most - least < 0.35f ? KL_EXPECT_NEAR : 0;
 }

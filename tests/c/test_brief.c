@@ -1,6 +1,8 @@
 /* Rows of logits whose values are rounded to float32: by short exponentials, but for those that might round wrongly. */
 #include "check.h"
 
+#include <string.h>
+
 #define LN2 0x1.62e42fefa39efp-1
 enum { K = 19, N = 40000 };
 
@@ -98,6 +100,47 @@ static void fill_near(float *p, float *q, int64_t bins, int kind, float spread, 
     if (kind == OUTLIER) q[odd] += next_logit(state);
     if (kind == MASK || kind == BOTH_MASKED) p[odd] = -INFINITY;
     if (kind == BOTH_MASKED) q[odd] = -INFINITY;
+}
+
+/* Without their last 16 bits: bfloat16. */
+static void cut(float *x, uint16_t *halves, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, 4);
+        halves[i] = (uint16_t)(bits >> 16), bits &= 0xffff0000u;
+        memcpy(x + i, &bits, 4);
+    }
+}
+
+/* Halves, float32 and both: the same float32 answers as those of the full form for float32, masks among them. */
+void test_brief_halves(const kl_kernels *k)
+{
+    static const int64_t bins[] = {8, 19, 256, 257, MOST};
+    static float p[NEAR_ROWS * MOST], q[NEAR_ROWS * MOST];
+    static uint16_t p_halves[NEAR_ROWS * MOST], q_halves[NEAR_ROWS * MOST];
+    static double full[NEAR_ROWS], brief[NEAR_ROWS];
+    const region spare = region_new(8 * 32 * MOST);
+    const kl_divergence f = {.kind = KL_KL, .finish = KL_LINEAR, .factor = 1};
+    uint64_t state = 3;
+    for (int round = 0; round < 5 * 4 * 3; round++) {
+        const int64_t n = bins[round % 5];
+        const float spreads[] = {1, 0.1f, 1e-2f, 0.1f};
+        const int which = round / 5 % 4, halves = round / 20;
+        kl_stats stats = {0};
+        for (int64_t r = 0; r < NEAR_ROWS; r++)
+            fill_near(p + r * n, q + r * n, n, which == 3 ? BOTH_MASKED : PLAIN, spreads[which], 0.5f, &state);
+        cut(p, p_halves, NEAR_ROWS * n), cut(q, q_halves, NEAR_ROWS * n);
+        kl_rows P = floats(p, NEAR_ROWS, n), Q = floats(q, NEAR_ROWS, n);
+        double *scratch = place(spare, (size_t)n * 8 * (n <= 256 ? 32 : 4), AT_END);
+        k->rowwise(&f, &P, &Q, 0, NEAR_ROWS, -1, -1, 0, full, scratch, &stats);
+        if (halves != 1) P.storage = KL_BFLOAT16, P.data = (const char *)p_halves, P.col_stride = 2, P.row_stride = 2 * n;
+        if (halves != 2) Q.storage = KL_BFLOAT16, Q.data = (const char *)q_halves, Q.col_stride = 2, Q.row_stride = 2 * n;
+        k->rowwise(&f, &P, &Q, 3, NEAR_ROWS, -1, -1, 1, brief, scratch, &stats);
+        for (int64_t r = 3; r < NEAR_ROWS; r++)
+            CHECK((float)brief[r] == (float)full[r], "%s: %ld bins, halves: row %ld: %.9g, not %.9g", k->name, (long)n,
+                  (long)r, (float)brief[r], (float)full[r]);
+    }
 }
 
 /* Near rows as near as float32 allows, shifted, with an outlier or masks, or equal: the values of the full form,
