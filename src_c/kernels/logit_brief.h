@@ -1,6 +1,6 @@
-/* Pairs of float32 or half rows of logits whose KL is rounded to float32: most have it from shorter exponentials, with a bound
- * on its error that tells whether it rounds to what the full form (logit_rows.h) would. Near rows have a form of their
- * own. docs/numerics.md has the proofs.
+/* Pairs of float32 or half rows of logits whose KL is rounded to float32: most have it from shorter exponentials, with
+ * a bound on its error that tells whether it rounds to what the full form (logit_rows.h) would. Near rows have a form
+ * of their own. docs/numerics.md has the proofs.
  */
 
 /* e^s on [-ln2/16, ln2/16], minimax of degree 4 with relative error 8.24e-11

@@ -134,8 +134,10 @@ void test_brief_halves(const kl_kernels *k)
         kl_rows P = floats(p, NEAR_ROWS, n), Q = floats(q, NEAR_ROWS, n);
         double *scratch = place(spare, (size_t)n * 8 * (n <= 256 ? 32 : 4), AT_END);
         k->rowwise(&f, &P, &Q, 0, NEAR_ROWS, -1, -1, 0, full, scratch, &stats);
-        if (halves != 1) P.storage = KL_BFLOAT16, P.data = (const char *)p_halves, P.col_stride = 2, P.row_stride = 2 * n;
-        if (halves != 2) Q.storage = KL_BFLOAT16, Q.data = (const char *)q_halves, Q.col_stride = 2, Q.row_stride = 2 * n;
+        if (halves != 1) P.storage = KL_BFLOAT16, P.data = (const char *)p_halves;
+        if (P.storage == KL_BFLOAT16) P.col_stride = 2, P.row_stride = 2 * n;
+        if (halves != 2) Q.storage = KL_BFLOAT16, Q.data = (const char *)q_halves;
+        if (Q.storage == KL_BFLOAT16) Q.col_stride = 2, Q.row_stride = 2 * n;
         k->rowwise(&f, &P, &Q, 3, NEAR_ROWS, -1, -1, 1, brief, scratch, &stats);
         for (int64_t r = 3; r < NEAR_ROWS; r++)
             CHECK((float)brief[r] == (float)full[r], "%s: %ld bins, halves: row %ld: %.9g, not %.9g", k->name, (long)n,
