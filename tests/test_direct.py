@@ -185,3 +185,24 @@ def test_float32_log_probs_are_refused_as_float64_ones(isa, rng):
                 kl.rowwise(dist, dist)
             refused.append(True)
     assert 50 < sum(refused) < 350
+
+
+def test_float32_log_probs_of_near_rows_are_refused_as_float64_ones(isa, rng):
+    """The row of q, whose sum the form for near rows does not form."""
+    x = rng.standard_normal((400, 16))
+    x -= np.log(np.exp(x).sum(axis=1))[:, None]
+    P = x.astype(np.float32)
+    Q = (x + 1e-4 * rng.standard_normal(x.shape) + np.linspace(-3e-3, 3e-3, 400)[:, None]).astype(np.float32)
+    refused = []
+    for p, q in zip(P, Q, strict=True):
+        pair = kl.Categorical(log_probs=p), kl.Categorical(log_probs=q)
+        messages = []
+        for out in (np.empty(()), np.empty((), np.float32)):
+            try:
+                kl.rowwise(*pair, out=out)
+                messages.append("")
+            except ValueError as error:
+                messages.append(str(error))
+        assert messages[0] == messages[1]
+        refused.append(messages[0] != "")
+    assert 50 < sum(refused) < 350

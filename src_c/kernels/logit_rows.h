@@ -12,8 +12,8 @@
 #define KL_IN_FLIGHT KL_TOGETHER
 KL_INLINE int64_t kl_rows_in_flight(int64_t K) { return K <= 256 ? KL_IN_FLIGHT : 1; }
 
-/* What to expect of the next group: near rows; rows with masks or large logits. */
-enum { KL_EXPECT_NEAR = 1, KL_EXPECT_MASKS = 2 };
+/* What to expect of the next group: near rows; rows with masks or large logits; near rows that logit_brief.h leaves. */
+enum { KL_EXPECT_NEAR = 1, KL_EXPECT_MASKS = 2, KL_EXPECT_LEFT = 4 };
 
 /* Most pairs in a group: what follows from the sums, a chain of 100 steps, is taken two or four vectors at a time. */
 #define KL_GROUP 16

@@ -126,14 +126,17 @@ static void kl_rowwise_logits(const kl_divergence *f, const kl_rows *P, const kl
                               const double *tolerances, int32_t single, double *out, double *scratch, kl_stats *stats)
 {
     const int64_t K = P->n_cols, brief_group = single ? kl_brief_group(P, Q) : 0, most = kl_rows_in_flight(K);
-    int expected = brief_group && begin < end ? kl_brief_starts_near(P, Q, begin) : 0;
+    int untried = 0, expected = brief_group && begin < end ? kl_brief_starts_near(P, Q, begin) : 0;
     for (int64_t first = begin, n; first < end; first += n) {
-        const int brief = brief_group && !expected;
+        const int near = expected & KL_EXPECT_NEAR;
+        const int brief = brief_group && !(expected & KL_EXPECT_MASKS) && !(near && untried);
         const int64_t group = brief ? brief_group : kl_logit_group_size(P, Q, expected);
         n = end - first < group ? end - first : group;
-        expected = brief ? kl_brief_group_values(P, Q, first, n, tolerances, f->factor, out + first, scratch)
+        expected = brief ? kl_brief_group_values(P, Q, first, n, tolerances, f->factor, near,
+                                                 out + first, scratch)
                          : kl_logit_group_values(P, Q, first, n, tolerances, expected, out + first, scratch);
-        if (brief_group) expected = (expected & KL_EXPECT_MASKS) | kl_brief_unlikely(out + first, n);
+        untried = expected & KL_EXPECT_LEFT ? KL_BRIEF_UNTRIED : untried ? untried - 1 : 0;
+        if (brief_group) expected = (expected & KL_EXPECT_MASKS) | kl_brief_near(out + first, n);
         for (int64_t i = first, run; i < first + n; i += run ? run : 1) {
             kl_row_pair pairs[KL_IN_FLIGHT];
             int32_t zeros = 0; /* not asked for */

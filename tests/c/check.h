@@ -54,6 +54,8 @@ void test_offsets(const kl_kernels *);
 void test_float32_rows(const kl_kernels *);
 void test_logits(const kl_kernels *);
 void test_brief_logits(const kl_kernels *);
+void test_brief_near(const kl_kernels *);
+void test_brief_halves(const kl_kernels *);
 
 /* A contiguous float64 matrix. */
 kl_rows matrix(const double *data, int64_t n, int64_t K, kl_domain domain);

@@ -1,6 +1,8 @@
 /* Rows of logits whose values are rounded to float32: by short exponentials, but for those that might round wrongly. */
 #include "check.h"
 
+#include <string.h>
+
 #define LN2 0x1.62e42fefa39efp-1
 enum { K = 19, N = 40000 };
 
@@ -25,11 +27,30 @@ static double brief_value(const float *p, const float *q)
     return linear / a + log(b / a);
 }
 
+/* Of near rows: log(sum p e^x) - sum p x, x = q - p, as G + log1p(G + M) - (G + M), with such weights p. */
+static double brief_near_value(const float *p, const float *q)
+{
+    double u[K], g = 0, m = 0;
+    const double a = brief_sum(p, u);
+    for (int64_t i = 0; i < K; i++) {
+        const double x = (double)q[i] - p[i];
+        g += u[i] * (expm1(x) - x) / a, m += u[i] * x / a;
+    }
+    return g + (log1p(g + m) - (g + m));
+}
+
 /* Numbers of its own: those of other tests stay what they are. */
 static float next_logit(uint64_t *state)
 {
     *state = *state * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
     return (float)((double)(*state >> 40) * 0x1p-22 - 2) * 1.5f;
+}
+
+static kl_rows floats(const float *x, int64_t n, int64_t bins)
+{
+    kl_rows r = matrix((const double *)(const void *)x, n, bins, KL_LOGITS);
+    r.storage = KL_FLOAT32, r.col_stride = 4, r.row_stride = 4 * bins;
+    return r;
 }
 
 /* Where the caller rounds to float32, most values come from short exponentials. Those that alone would give another
@@ -39,18 +60,21 @@ void test_brief_logits(const kl_kernels *k)
     static float p[N * K], q[N * K];
     static double full[N], brief[N], scratch[K * 32];
     uint64_t state = 1;
-    for (int unit = 0; unit < 2; unit++) {
-        kl_divergence f = {.kind = KL_KL, .finish = KL_LINEAR, .factor = unit ? 1 / LN2 : 1};
+    for (int round = 0; round < 4; round++) {
+        const int near = round / 2;
+        kl_divergence f = {.kind = KL_KL, .finish = KL_LINEAR, .factor = round % 2 ? 1 / LN2 : 1};
         kl_stats stats = {0};
         long wrong = 0, again = 0;
-        for (int64_t i = 0; i < N * K; i++) p[i] = next_logit(&state), q[i] = next_logit(&state);
-        kl_rows P = matrix((const double *)(const void *)p, N, K, KL_LOGITS), Q = P;
-        P.storage = Q.storage = KL_FLOAT32, Q.data = (const char *)q;
-        P.col_stride = Q.col_stride = 4, P.row_stride = Q.row_stride = 4 * K;
+        for (int64_t i = 0; i < N * K; i++) {
+            p[i] = next_logit(&state), q[i] = next_logit(&state);
+            if (near) q[i] = p[i] + q[i] / 16;
+        }
+        const kl_rows P = floats(p, N, K), Q = floats(q, N, K);
         k->rowwise(&f, &P, &Q, 0, N, -1, -1, 0, full, scratch, &stats);
         k->rowwise(&f, &P, &Q, 0, N, -1, -1, 1, brief, scratch, &stats);
         for (int64_t r = 0; r < N; r++) {
-            const int alone = (float)(brief_value(p + r * K, q + r * K) * f.factor) == (float)full[r];
+            const double value = near ? brief_near_value(p + r * K, q + r * K) : brief_value(p + r * K, q + r * K);
+            const int alone = (float)(value * f.factor) == (float)full[r];
             CHECK((float)brief[r] == (float)full[r], "%s: row %ld: %.9g, not %.9g", k->name, (long)r, (float)brief[r],
                   (float)full[r]);
             CHECK(alone || brief[r] == full[r], "%s: row %ld was not computed again", k->name, (long)r);
@@ -60,4 +84,99 @@ void test_brief_logits(const kl_kernels *k)
         CHECK(wrong > 0 && again >= wrong && again < N / 20, "%s: of %d rows %ld wrong alone, %ld computed again",
               k->name, N, wrong, again);
     }
+}
+
+enum { PLAIN, OUTLIER, MASK, BOTH_MASKED, EQUAL, KINDS, NEAR_ROWS = 70, MOST = 300 };
+
+static void fill_near(float *p, float *q, int64_t bins, int kind, float spread, float shift, uint64_t *state)
+{
+    const int64_t odd = (int64_t)(fabsf(next_logit(state)) * 1e6f) % bins;
+    for (int64_t i = 0; i < bins; i++) {
+        p[i] = next_logit(state);
+        q[i] = p[i] + spread * next_logit(state);
+        if (kind == EQUAL) q[i] = p[i] = rintf(p[i] * 1024) / 1024;
+        q[i] += kind == EQUAL ? rintf(shift) : shift;
+    }
+    if (kind == OUTLIER) q[odd] += next_logit(state);
+    if (kind == MASK || kind == BOTH_MASKED) p[odd] = -INFINITY;
+    if (kind == BOTH_MASKED) q[odd] = -INFINITY;
+}
+
+/* Without their last 16 bits: bfloat16. */
+static void cut(float *x, uint16_t *halves, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, 4);
+        halves[i] = (uint16_t)(bits >> 16), bits &= 0xffff0000u;
+        memcpy(x + i, &bits, 4);
+    }
+}
+
+/* Halves, float32 and both: the same float32 answers as those of the full form for float32, masks among them. */
+void test_brief_halves(const kl_kernels *k)
+{
+    static const int64_t bins[] = {8, 19, 256, 257, MOST};
+    static float p[NEAR_ROWS * MOST], q[NEAR_ROWS * MOST];
+    static uint16_t p_halves[NEAR_ROWS * MOST], q_halves[NEAR_ROWS * MOST];
+    static double full[NEAR_ROWS], brief[NEAR_ROWS];
+    const region spare = region_new(8 * 32 * MOST);
+    const kl_divergence f = {.kind = KL_KL, .finish = KL_LINEAR, .factor = 1};
+    uint64_t state = 3;
+    for (int round = 0; round < 5 * 4 * 3; round++) {
+        const int64_t n = bins[round % 5];
+        const float spreads[] = {1, 0.1f, 1e-2f, 0.1f};
+        const int which = round / 5 % 4, halves = round / 20;
+        kl_stats stats = {0};
+        for (int64_t r = 0; r < NEAR_ROWS; r++)
+            fill_near(p + r * n, q + r * n, n, which == 3 ? BOTH_MASKED : PLAIN, spreads[which], 0.5f, &state);
+        cut(p, p_halves, NEAR_ROWS * n), cut(q, q_halves, NEAR_ROWS * n);
+        kl_rows P = floats(p, NEAR_ROWS, n), Q = floats(q, NEAR_ROWS, n);
+        double *scratch = place(spare, (size_t)n * 8 * (n <= 256 ? 32 : 4), AT_END);
+        k->rowwise(&f, &P, &Q, 0, NEAR_ROWS, -1, -1, 0, full, scratch, &stats);
+        if (halves != 1) P.storage = KL_BFLOAT16, P.data = (const char *)p_halves;
+        if (P.storage == KL_BFLOAT16) P.col_stride = 2, P.row_stride = 2 * n;
+        if (halves != 2) Q.storage = KL_BFLOAT16, Q.data = (const char *)q_halves;
+        if (Q.storage == KL_BFLOAT16) Q.col_stride = 2, Q.row_stride = 2 * n;
+        k->rowwise(&f, &P, &Q, 3, NEAR_ROWS, -1, -1, 1, brief, scratch, &stats);
+        for (int64_t r = 3; r < NEAR_ROWS; r++)
+            CHECK((float)brief[r] == (float)full[r], "%s: %ld bins, halves: row %ld: %.9g, not %.9g", k->name, (long)n,
+                  (long)r, (float)brief[r], (float)full[r]);
+    }
+}
+
+/* Near rows as near as float32 allows, shifted, with an outlier or masks, or equal: the values of the full form,
+ * rounded. Few of the plain ones may be computed again. */
+void test_brief_near(const kl_kernels *k)
+{
+    static const int64_t bins[] = {8, 9, 15, 64, 65, MOST};
+    static const float shifts[] = {0, 3.7f, 100, -1e-3f};
+    static float p[NEAR_ROWS * MOST], q[NEAR_ROWS * MOST];
+    static double full[NEAR_ROWS], brief[NEAR_ROWS], scratch[MOST * 32];
+    const kl_divergence f = {.kind = KL_KL, .finish = KL_LINEAR, .factor = 1};
+    uint64_t state = 2;
+    long plain = 0, again = 0;
+    for (int b = 0; b < 6; b++)
+        for (int kind = 0; kind < KINDS; kind++)
+            for (int e = 0; e < 14; e++)
+                for (int s = 0; s < 4; s++) {
+                    const int64_t n = bins[b];
+                    const float spread = powf(10, -0.5f * (float)e);
+                    kl_stats stats = {0};
+                    for (int64_t r = 0; r < NEAR_ROWS; r++)
+                        fill_near(p + r * n, q + r * n, n, kind, spread, shifts[s], &state);
+                    const kl_rows P = floats(p, NEAR_ROWS, n), Q = floats(q, NEAR_ROWS, n);
+                    k->rowwise(&f, &P, &Q, 0, NEAR_ROWS, -1, -1, 0, full, scratch, &stats);
+                    k->rowwise(&f, &P, &Q, 0, NEAR_ROWS, -1, -1, 1, brief, scratch, &stats);
+                    for (int64_t r = 0; r < NEAR_ROWS; r++) {
+                        const float value = (float)brief[r], exact = (float)full[r];
+                        CHECK(value == exact && !signbit(value), "%s: %ld bins, kind %d, spread %g, shift %g: %.9g, "
+                              "not %.9g", k->name, (long)n, kind, (double)spread, (double)shifts[s], value, exact);
+                        CHECK(kind != EQUAL || value == 0, "%s: equal rows: %g", k->name, value);
+                        if (kind || spread > 0.2f || spread < 1e-4f) continue;
+                        plain++;
+                        again += brief[r] == full[r];
+                    }
+                }
+    CHECK(again < plain / 20, "%s: of %ld near rows %ld computed again", k->name, plain, again);
 }

@@ -77,6 +77,8 @@ int main(void)
         test_rows(k);
         test_logits(k);
         test_brief_logits(k);
+        test_brief_near(k);
+        test_brief_halves(k);
         test_encoding(k);
         test_products(k);
         test_terms(k);
