@@ -200,7 +200,7 @@ typedef struct {
     const void *col_offset, *col_norm, *col_slack;
     int64_t K;                 /* features                                  */
     const void *weights;       /* of the bins, for the sums: the centre, one a feature */
-    double number;             /* SKEW: 1 / (1 - a)                         */
+    double number;             /* JS: p's weight; SKEW: 1 / (1 - a)         */
     double relative;           /* SUM_FAMILY: the relative error of a value; 0 of the others */
     int32_t term, turned, both; /* SUM_FAMILY: kl_family_term; p on the right; both directions  */
     int64_t rows, cols;        /* real ones; panels are padded              */

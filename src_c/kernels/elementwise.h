@@ -134,9 +134,7 @@ KL_INLINE void KL_NAME(kl_tile_sums)(int shape, const kl_product_args *args, int
     const int far = (shape == KL_SUM_JS || shape == KL_SUM_SKEW) && KL_NAME(kl_some_far)(args, r, c);
     KL_U stand[KL_MR][2];
     int open[KL_MR + 1], count = 0; /* the rows to be computed around the centre; in twos: the last one again */
-    if (far)
-        for (int i = 0; i < KL_MR; i += KL_FAR_ROWS)
-            (shape == KL_SUM_JS ? KL_NAME(kl_far_js) : KL_NAME(kl_far_skew))(args, left, right, i, tile);
+    if (far) (shape == KL_SUM_JS ? KL_NAME(kl_far_js) : KL_NAME(kl_far_skew))(args, left, right, tile);
     for (int i = 0; i < KL_MR; i++)
         if (!far || KL_NAME(kl_far_open)(args, tile, r, c, i, stand[i])) { open[count] = open[count + 1] = i; count++; }
     for (int t = 0; t < count; t += 2) {

@@ -7,7 +7,7 @@
  * f = 2^e m, m in the cell [1 + i/8, 1 + (i + 1)/8) by three bits of the mantissa, and
  *     log2(f) = e + a_i + P(w),     w = r_i m + shift,      P(w) = w (t_1 + w (t_2 + ... + w (t_n + lead w)))
  * r_i puts the middle of each cell to one place; scale and place make the polynomial's leading coefficient 1 or -1 and
- * the next one 0 (Knuth, TAOCP 2, 4.6.4): two multiplications fewer.
+ * the next one 0 (Knuth, TAOCP 2, 4.6.4): two multiplications fewer. Where tables may have 32 numbers, P = -w^2.
  *
  * Bins are added in chains of KL_FAR_CHAIN, for the roundings of a chain count with all that it adds up.
  */
@@ -17,74 +17,95 @@
 KL_INLINE void KL_NAME(kl_far_steps)(const KL_V *f, const KL_V *weight, KL_V *sum)
 {
     const KL_T *terms = KL_FAR_TERMS;
-    const int n = sizeof KL_FAR_TERMS / sizeof *KL_FAR_TERMS;
     KL_U cell[KL_LOCKSTEP];
     KL_V w[KL_LOCKSTEP], lead[KL_LOCKSTEP], p[KL_LOCKSTEP];
-    KL_EACH cell[j] = (KL_U)f[j] >> KL_CELL_BITS;
-    KL_EACH lead[j] = KL_EXPONENT(f[j]) + KL_LOOKUP(KL_FAR_CELLS[KL_FAR_LOG], cell[j]);
-    KL_EACH w[j] = KL_FMA(KL_MANTISSA(f[j]), KL_LOOKUP(KL_FAR_CELLS[KL_FAR_SCALE], cell[j]),
+    KL_EACH cell[j] = (KL_U)f[j] >> KL_FAR_BITS;
+    KL_EACH w[j] = KL_FMA(KL_MANTISSA(f[j]), KL_FAR_LOOKUP(KL_FAR_CELLS[KL_FAR_SCALE], cell[j]),
                           KL_NAME(kl_set)(KL_FAR_SHIFT));
-    KL_EACH p[j] = KL_FMA(KL_FAR_LEAD(w[j]), w[j], KL_NAME(kl_set)(terms[n - 1]));
-    KL_UNROLL for (int i = n - 2; i >= 0; i--) KL_EACH p[j] = KL_FMA(w[j], p[j], KL_NAME(kl_set)(terms[i]));
+    KL_EACH lead[j] = KL_EXPONENT(f[j]) + KL_FAR_LOOKUP(KL_FAR_CELLS[KL_FAR_LOG], cell[j]);
+    KL_EACH p[j] = KL_FAR_LEAD(w[j]);
+    KL_UNROLL for (int i = KL_FAR_COUNT - 1; i >= 0; i--) KL_EACH p[j] = KL_FMA(w[j], p[j], KL_NAME(kl_set)(terms[i]));
     KL_EACH p[j] = KL_FMA(w[j], p[j], lead[j]);
     KL_EACH sum[j] = KL_FMA(weight[j], p[j], sum[j]);
 }
 
-/* The bins [begin, end) of KL_FAR_ROWS rows and a panel's columns. */
-KL_INLINE void KL_NAME(kl_far_chain)(int shape, const KL_T *weights, KL_V number, const KL_T *left, const KL_T *right,
-                                     int64_t begin, int64_t end, KL_V *sum)
+/* A chain of a tile's bins: the terms x + a and y + b of f, a + b = 1. */
+typedef struct {
+    KL_T x[KL_FAR_CHAIN * KL_MR], y[KL_FAR_CHAIN * KL_NR];
+} __attribute__((aligned(KL_VECTOR_BYTES))) KL_NAME(kl_far_bins);
+
+/* JS: with the weights a, b of p and q both terms are at least 0 but for a rounding, and f is where the second is not
+ * below a number that vanishes beside all others: as good as 0, for 0 log 0. Else halves. (1 and 0, or a unit more,
+ * would spare an operation, and shift all values by a unit or more, most of the error of float32.) */
+KL_INLINE void KL_NAME(kl_far_read)(int shape, KL_T number, const KL_T *left, const KL_T *right, int64_t n,
+                                    KL_NAME(kl_far_bins) *bins)
 {
-    /* f = (x + half) + (y + half), in halves for the symmetry of the bits. Where both rows are empty it is as good as 0
-     * for f log(f); for p log(f) not much less than the rounding of p. (A unit more than 1, as in kl_cells_of, would
-     * spare an operation, and shift all values by a unit or more, most of the error of float32.) */
-    const KL_V half = KL_NAME(kl_set)(0.5), least = KL_NAME(kl_set)(shape == KL_SUM_JS ? 0x1p-60 : KL_EPSILON / 4);
+    const KL_T b = shape == KL_SUM_JS ? 1 - number : (KL_T)0.5, a = 1 - b; /* exact, for b is not below a half, or a is */
+    const KL_T floor = shape == KL_SUM_JS ? 0 : -1, least = shape == KL_SUM_JS ? KL_EPSILON * KL_EPSILON / 64 : -1;
+    for (int64_t t = 0; t < n * KL_MR; t++) bins->x[t] = left[t] + a > floor ? left[t] + a : floor;
+    for (int64_t t = 0; t < n * KL_NR; t++) bins->y[t] = right[t] + b > least ? right[t] + b : least;
+}
+
+/* n bins of KL_FAR_ROWS rows from row i on, and of a panel's columns. */
+KL_INLINE void KL_NAME(kl_far_chain)(int shape, const KL_T *weights, KL_V number, const KL_T *left,
+                                     const KL_NAME(kl_far_bins) *bins, int i, int64_t n, KL_V *sum)
+{
     KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j++) sum[j] = (KL_V){0};
-    for (int64_t k = begin; k < end; k++) {
+    for (int64_t k = 0; k < n; k++) {
         const KL_V c = KL_NAME(kl_set)(weights[k]);
-        const KL_T *columns = right + k * KL_NR;
-        const KL_V y[2] = {KL_NAME(kl_load)(columns) + half, KL_NAME(kl_load)(columns + KL_W) + half};
-        KL_V f[2 * KL_FAR_ROWS], weight[2 * KL_FAR_ROWS];
-        KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j++) {
-            const KL_V x = KL_NAME(kl_set)(left[k * KL_MR + j / 2]);
-            f[j] = KL_MAX((x + half) + y[j % 2], least);
-            weight[j] = shape == KL_SUM_JS ? c * f[j] : KL_FMA(x, c * number, c);
+        const KL_T *y = bins->y + k * KL_NR;
+        KL_UNROLL for (int at = 0; at < 2 * KL_FAR_ROWS; at += KL_LOCKSTEP) {
+            KL_V f[KL_LOCKSTEP], weight[KL_LOCKSTEP];
+            KL_EACH f[j] = KL_NAME(kl_set)(bins->x[k * KL_MR + i + (at + j) / 2])
+                           + KL_NAME(kl_load)(y + (at + j) % 2 * KL_W);
+            if (shape == KL_SUM_JS) KL_EACH weight[j] = c * f[j];
+            else {
+                /* Where both rows are empty, not much less than the rounding of p. */
+                KL_EACH f[j] = KL_MAX(f[j], KL_NAME(kl_set)(KL_EPSILON / 4));
+                KL_EACH weight[j] = KL_FMA(KL_NAME(kl_set)(left[k * KL_MR + i + (at + j) / 2]), c * number, c);
+            }
+            KL_NAME(kl_far_steps)(f, weight, sum + at);
         }
-        KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j += KL_LOCKSTEP)
-            KL_NAME(kl_far_steps)(f + j, weight + j, sum + j);
     }
 }
 
-/* Rows i ... of the tile. */
-KL_INLINE void KL_NAME(kl_far_rows)(int shape, const kl_product_args *args, const KL_T *left, const KL_T *right, int i,
+KL_INLINE void KL_NAME(kl_far_tile)(int shape, const kl_product_args *args, const KL_T *left, const KL_T *right,
                                     KL_NAME(kl_tile) *tile)
 {
     const KL_V number = KL_NAME(kl_set)((KL_T)args->number);
-    KL_V all[2 * KL_FAR_ROWS] = {{0}};
+    KL_NAME(kl_far_bins) bins;
+    *tile = (KL_NAME(kl_tile)){0};
     for (int64_t begin = 0; begin < args->K; begin += KL_CHAIN) {
         const int64_t end = args->K - begin < KL_CHAIN ? args->K : begin + KL_CHAIN;
-        KL_V part[2 * KL_FAR_ROWS] = {{0}};
+        KL_NAME(kl_tile) part = {0};
         for (int64_t k = begin; k < end; k += KL_FAR_CHAIN) {
-            KL_V sum[2 * KL_FAR_ROWS];
-            KL_NAME(kl_far_chain)(shape, args->weights, number, left + i, right, k,
-                                  end - k < KL_FAR_CHAIN ? end : k + KL_FAR_CHAIN, sum);
-            KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j++) part[j] += sum[j];
+            const int64_t n = end - k < KL_FAR_CHAIN ? end - k : KL_FAR_CHAIN;
+            const KL_T *rows = left + k * KL_MR;
+            KL_NAME(kl_far_read)(shape, (KL_T)args->number, rows, right + k * KL_NR, n, &bins);
+            for (int i = 0; i < KL_MR; i += KL_FAR_ROWS) {
+                KL_V sum[2 * KL_FAR_ROWS];
+                KL_NAME(kl_far_chain)(shape, args->weights + k, number, rows, &bins, i, n, sum);
+                KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j++) part.v[i + j / 2][j % 2] += sum[j];
+            }
         }
-        KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j++) all[j] += part[j];
+        for (int i = 0; i < KL_MR; i++)
+            for (int h = 0; h < 2; h++) tile->v[i][h] += part.v[i][h];
     }
-    KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j++) tile->v[i + j / 2][j % 2] = all[j] * (KL_T)KL_LN2;
+    for (int i = 0; i < KL_MR; i++)
+        for (int h = 0; h < 2; h++) tile->v[i][h] *= (KL_T)KL_LN2;
 }
 
 /* Functions of their own, as those of elementwise.h. */
 static __attribute__((noinline)) void KL_NAME(kl_far_js)(const kl_product_args *args, const KL_T *left,
-                                                         const KL_T *right, int i, KL_NAME(kl_tile) *tile)
+                                                         const KL_T *right, KL_NAME(kl_tile) *tile)
 {
-    KL_NAME(kl_far_rows)(KL_SUM_JS, args, left, right, i, tile);
+    KL_NAME(kl_far_tile)(KL_SUM_JS, args, left, right, tile);
 }
 
 static __attribute__((noinline)) void KL_NAME(kl_far_skew)(const kl_product_args *args, const KL_T *left,
-                                                           const KL_T *right, int i, KL_NAME(kl_tile) *tile)
+                                                           const KL_T *right, KL_NAME(kl_tile) *tile)
 {
-    KL_NAME(kl_far_rows)(KL_SUM_SKEW, args, left, right, i, tile);
+    KL_NAME(kl_far_tile)(KL_SUM_SKEW, args, left, right, tile);
 }
 
 /* Whether some pair of a tile may be far enough, by the largest slacks: rounding is monotonic. */

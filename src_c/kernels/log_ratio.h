@@ -27,7 +27,7 @@ KL_INLINE vf64 kl_atanh_series(vf64 w)
 /* `shift`: e in the place of an exponent. */
 typedef struct { vi64 shift; vf64 v; } kl_log_reduced;
 
-KL_INLINE vf64 kl_scaled(vf64 q, vi64 shift) { return (vf64)((vi64)q + shift); }
+KL_INLINE vf64 kl_scaled(vf64 q, vi64 shift) { return (vf64)((vu64)q + (vu64)shift); }
 
 /* d' for q' = `scaled` */
 KL_INLINE vf64 kl_close_difference(vf64 p, vf64 scaled, vf64 d, vi64 shift)
@@ -37,8 +37,8 @@ KL_INLINE vf64 kl_close_difference(vf64 p, vf64 scaled, vf64 d, vi64 shift)
 
 KL_INLINE vi64 kl_log_shift(vf64 p, vf64 q)
 {
-    const int64_t one = (int64_t)1 << 52; /* a binade, in bits */
-    return ((vi64)p - (vi64)q + one / 32 * 15) & -one;
+    const uint64_t one = (uint64_t)1 << 52; /* a binade, in bits; unsigned, for NaN may overflow */
+    return (vi64)(((vu64)p - (vu64)q + one / 32 * 15) & -one);
 }
 
 KL_INLINE kl_log_reduced kl_log_reduce(vf64 p, vf64 q, vf64 d)

@@ -11,13 +11,17 @@
 
 typedef struct { KL_V v[KL_MR][2]; } KL_NAME(kl_tile);
 
-KL_INLINE void KL_NAME(kl_chain)(const KL_T *left, const KL_T *right, int64_t length,
+/* `ahead`, a constant: how many steps before their use the columns are asked for. */
+KL_INLINE void KL_NAME(kl_chain)(int ahead, const KL_T *left, const KL_T *right, int64_t length,
                                  KL_NAME(kl_tile) *tile)
 {
     KL_V acc[KL_MR][2];
     KL_UNROLL for (int i = 0; i < KL_MR; i++) acc[i][0] = acc[i][1] = (KL_V){0};
     for (int64_t k = 0; k < length; k++) {
         KL_V b0 = KL_NAME(kl_load)(right), b1 = KL_NAME(kl_load)(right + KL_W);
+        if (ahead)
+            KL_UNROLL for (int i = 0; i < KL_NR; i += 64 / (int)sizeof(KL_T))
+                __builtin_prefetch(right + ahead * KL_NR + i);
         KL_UNROLL for (int i = 0; i < KL_MR; i++) {
             KL_V a = KL_NAME(kl_set)(left[i]);
             acc[i][0] = KL_FMA(a, b0, acc[i][0]);
@@ -32,13 +36,16 @@ KL_INLINE void KL_NAME(kl_chain)(const KL_T *left, const KL_T *right, int64_t le
     }
 }
 
-/* The blocks after the first: not inlined, for their sake the compiler would keep every tile in memory. */
+/* The blocks after the first: not inlined, for their sake the compiler would keep every tile in memory. Their columns
+ * come from the second or third cache: 2048 x 2048 with 512 and 1024 bins take 2 to 4% less time in float64, 1 to 2% in
+ * float32, for being asked for (Zen 4; 16 to 32 steps alike, 8 too few; the rows, or fewer bins, no gain). */
+#define KL_AHEAD 24
 static __attribute__((noinline)) void KL_NAME(kl_further_chains)(const KL_T *left, const KL_T *right, int64_t K,
                                                                  KL_NAME(kl_tile) *total)
 {
     for (int64_t k = KL_CHAIN; k < K; k += KL_CHAIN) {
         KL_NAME(kl_tile) part;
-        KL_NAME(kl_chain)(left + k * KL_MR, right + k * KL_NR, K - k < KL_CHAIN ? K - k : KL_CHAIN, &part);
+        KL_NAME(kl_chain)(KL_AHEAD, left + k * KL_MR, right + k * KL_NR, K - k < KL_CHAIN ? K - k : KL_CHAIN, &part);
         KL_UNROLL for (int i = 0; i < KL_MR; i++) {
             total->v[i][0] += part.v[i][0];
             total->v[i][1] += part.v[i][1];
@@ -49,7 +56,7 @@ static __attribute__((noinline)) void KL_NAME(kl_further_chains)(const KL_T *lef
 KL_INLINE void KL_NAME(kl_tile_product)(const KL_T *left, const KL_T *right, int64_t K,
                                         KL_NAME(kl_tile) *total)
 {
-    KL_NAME(kl_chain)(left, right, K < KL_CHAIN ? K : KL_CHAIN, total);
+    KL_NAME(kl_chain)(0, left, right, K < KL_CHAIN ? K : KL_CHAIN, total);
     if (K > KL_CHAIN) {
         KL_NAME(kl_tile) in_memory = *total;
         KL_NAME(kl_further_chains)(left, right, K, &in_memory);
@@ -281,12 +288,16 @@ KL_SHAPE(KL_SUM_FAMILY, family)
 #undef KL_LOG1P
 #undef KL_MANTISSA
 #undef KL_EXPONENT
+#undef KL_FAR_BITS
+#undef KL_FAR_LOOKUP
 #undef KL_FAR_CELLS
 #undef KL_FAR_SHIFT
 #undef KL_FAR_TERMS
+#undef KL_FAR_COUNT
 #undef KL_FAR_LEAD
 #undef KL_LEAST_TOTAL
 #undef KL_NR
+#undef KL_AHEAD
 #undef KL_T
 #undef KL_V
 #undef KL_W

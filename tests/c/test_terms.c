@@ -132,7 +132,7 @@ static void test_far_pair_of(const kl_kernels *k, kl_shape shape, int single, do
 {
     static double x[64], y[COLS], got[64 * COLS];
     const int skew = shape == KL_SUM_SKEW, rows = single ? k->mr32 : k->mr64;
-    const double unit = single ? 0x1p-24 : 0x1p-53, number = stored(1 / w, single), range = single ? 19 : 40;
+    const double unit = single ? 0x1p-24 : 0x1p-53, number = stored(skew ? 1 / w : w, single), range = single ? 19 : 40;
     const double least[2] = {stored(w, single), stored(1 - w, single)}, log_units = single ? 9 : 38;
     double worst = 0, at_x = 0, at_y = 0;
     for (int i = 0; i < rows; i++) x[i] = fmax(stored(w * (ratio(1) - 1), single), -least[0]);
