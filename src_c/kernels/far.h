@@ -73,6 +73,7 @@ KL_INLINE void KL_NAME(kl_far_tile)(int shape, const kl_product_args *args, cons
                                     KL_NAME(kl_tile) *tile)
 {
     const KL_V number = KL_NAME(kl_set)((KL_T)args->number);
+    const KL_T *weights = args->weights;
     KL_NAME(kl_far_bins) bins;
     *tile = (KL_NAME(kl_tile)){0};
     for (int64_t begin = 0; begin < args->K; begin += KL_CHAIN) {
@@ -84,7 +85,7 @@ KL_INLINE void KL_NAME(kl_far_tile)(int shape, const kl_product_args *args, cons
             KL_NAME(kl_far_read)(shape, (KL_T)args->number, rows, right + k * KL_NR, n, &bins);
             for (int i = 0; i < KL_MR; i += KL_FAR_ROWS) {
                 KL_V sum[2 * KL_FAR_ROWS];
-                KL_NAME(kl_far_chain)(shape, args->weights + k, number, rows, &bins, i, n, sum);
+                KL_NAME(kl_far_chain)(shape, weights + k, number, rows, &bins, i, n, sum);
                 KL_UNROLL for (int j = 0; j < 2 * KL_FAR_ROWS; j++) part.v[i + j / 2][j % 2] += sum[j];
             }
         }
