@@ -34,8 +34,6 @@
 #define KL_LOOKUP_F64(table, i) ((vf64)_mm512_permutexvar_pd((__m512i)(i), _mm512_load_pd(table)))
 #define KL_LOOKUP_F32(table, i) \
     ((vf32)_mm512_permutexvar_ps((__m512i)(i), _mm512_broadcast_f32x8(_mm256_load_ps(table))))
-#define KL_LOOKUP_32(table, i) \
-    ((vf32)_mm512_permutex2var_ps(_mm512_load_ps(table), (__m512i)(i), _mm512_load_ps((table) + 16)))
 #include "../kernels/kernels.h"
 
 #ifndef KL_DOT_BYTES

@@ -63,10 +63,10 @@ static const double KL_BRIEF_LOGS[6] = {
     -0x1.0000000000000p-1, 0x1.55555539c4287p-2, -0x1.ffffc383958b8p-3, 0x1.999c4d040c66dp-3, -0x1.5669f7cac8b75p-3,
     0x1.2123e87e8611ep-3};
 
-/* For far.h: log2(m) - P(r m + shift) in the cells [1, 9/8), ..., [15/8, 2) of m. KL_FAR_TERMS are P's coefficients
- * from the first power on; that before the leading one, KL_FAR_LEAD, is 0. From the minimax polynomial of log2(1 + t),
- * |t| <= 1/17 (mpmath.chebyfit), of degree 8 and 3; each number with those before it already rounded. At most 51 and
- * 10.2 units of roundoff of 1. */
+/* For far.h: log2(m) - P(r m + shift) in the cells [1, 9/8), ..., [15/8, 2) of m. KL_FAR_TERMS are P's coefficients from
+ * the first power on; that before the leading one is 0. From the minimax polynomial of log2(1 + t), |t| <= 1/17
+ * (mpmath.chebyfit), of degree 8 and 3; each number with those before it already rounded. At most 51 and 10.2 units of
+ * roundoff of 1. */
 enum { KL_FAR_SCALE, KL_FAR_LOG }; /* r, a */
 
 static const double KL_FAR_CELLS_F64[2][8] __attribute__((aligned(64))) = {
@@ -75,44 +75,14 @@ static const double KL_FAR_CELLS_F64[2][8] __attribute__((aligned(64))) = {
     {0x1.1ecc6c7c5ffe0p-2, 0x1.c31d46594ef21p-2, 0x1.2b7c1c9196912p-1, 0x1.6eae985601835p-1,
      0x1.ac45cd056f919p-1, 0x1.e51ee5a484e01p-1, 0x1.0cf3c89ef8834p+0, 0x1.259559bf62400p+0}};
 #define KL_FAR_SHIFT_F64 -0x1.d8b7a8bfc67c9p-1
-#define KL_FAR_LEAD_F64(w) (-(w))
-#define KL_FAR_BITS_F64 49
-#define KL_FAR_LOOKUP_F64 KL_LOOKUP_F64
-#define KL_FAR_COUNT_F64 6
 static const double KL_FAR_TERMS_F64[6] = {
     0x1.9005610f540c5p+0, -0x1.b14431cf58b71p-1, 0x1.38c3a411b6ee8p-1, -0x1.fe6929d96c05cp-2, 0x1.a59dc7945066dp-2,
     -0x1.f7cb44cc48a13p-2};
 
-#ifdef KL_LOOKUP_32
-/* Where tables may have 32 numbers: P(w) = -w^2 in the cells [1, 33/32), ..., whose r makes the least of the error for
- * the one shift. At most 8.4 units. */
-static const float KL_FAR_CELLS_F32[2][32] __attribute__((aligned(64))) = {
-    {0x1.ac2ed6p-1f, 0x1.9f6628p-1f, 0x1.935bccp-1f, 0x1.87ff08p-1f, 0x1.7d41d0p-1f, 0x1.7316f0p-1f, 0x1.697372p-1f,
-     0x1.604cdep-1f, 0x1.5799f6p-1f, 0x1.4f5264p-1f, 0x1.476e92p-1f, 0x1.3fe79ap-1f, 0x1.38b746p-1f, 0x1.31d7c8p-1f,
-     0x1.2b43fcp-1f, 0x1.24f7b8p-1f, 0x1.1eecc2p-1f, 0x1.1920d4p-1f, 0x1.138fb6p-1f, 0x1.0e35f2p-1f, 0x1.0910c0p-1f,
-     0x1.041bf6p-1f, 0x1.feac9ap-2f, 0x1.f5790ep-2f, 0x1.ec9910p-2f, 0x1.e407c4p-2f, 0x1.dbc1a2p-2f, 0x1.d3c2b0p-2f,
-     0x1.cc0764p-2f, 0x1.c48cdcp-2f, 0x1.bd4ef2p-2f, 0x1.b64b8cp-2f},
-    {0x1.7cca84p-1f, 0x1.932e38p-1f, 0x1.a8e842p-1f, 0x1.be0376p-1f, 0x1.d28840p-1f, 0x1.e67f9cp-1f, 0x1.f9f01cp-1f,
-     0x1.067084p+0f, 0x1.0fac60p+0f, 0x1.18ae8ep+0f, 0x1.2179d0p+0f, 0x1.2a10bap+0f, 0x1.3275a0p+0f, 0x1.3aaad4p+0f,
-     0x1.42b256p+0f, 0x1.4a8d4cp+0f, 0x1.523fdep+0f, 0x1.59c98cp+0f, 0x1.612c90p+0f, 0x1.686a7ep+0f, 0x1.6f843ap+0f,
-     0x1.767cd6p+0f, 0x1.7d5396p+0f, 0x1.840ab4p+0f, 0x1.8aa2fcp+0f, 0x1.911de6p+0f, 0x1.977c12p+0f, 0x1.9dbe9ep+0f,
-     0x1.a3e67ap+0f, 0x1.a9f42cp+0f, 0x1.afe966p+0f, 0x1.b5c652p+0f}};
-#define KL_FAR_SHIFT_F32 -0x1.b2dd9ap+0f
-#define KL_FAR_LEAD_F32(w) (-(w))
-#define KL_FAR_BITS_F32 18
-#define KL_FAR_LOOKUP_F32 KL_LOOKUP_32
-#define KL_FAR_COUNT_F32 0
-static const float *const KL_FAR_TERMS_F32 = NULL;
-#else
 static const float KL_FAR_CELLS_F32[2][8] __attribute__((aligned(64))) = {
     {0x1.79cc4ap-1f, 0x1.5207a2p-1f, 0x1.31d624p-1f, 0x1.173df4p-1f,
      0x1.00e714p-1f, 0x1.dbbee2p-2f, 0x1.baef84p-2f, 0x1.9e5beep-2f},
     {0x1.605d3cp-1f, 0x1.b285a6p-1f, 0x1.fc7322p-1f, 0x1.1fd2d0p+0f,
      0x1.3e9e68p+0f, 0x1.5b0af6p+0f, 0x1.756f4ap+0f, 0x1.8e10dcp+0f}};
 #define KL_FAR_SHIFT_F32 -0x1.2d05e6p+0f
-#define KL_FAR_LEAD_F32(w) (w)
-#define KL_FAR_BITS_F32 20
-#define KL_FAR_LOOKUP_F32 KL_LOOKUP_F32
-#define KL_FAR_COUNT_F32 1
 static const float KL_FAR_TERMS_F32[1] = {0x1.6125c4p+0f};
-#endif

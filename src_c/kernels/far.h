@@ -7,7 +7,7 @@
  * f = 2^e m, m in the cell [1 + i/8, 1 + (i + 1)/8) by three bits of the mantissa, and
  *     log2(f) = e + a_i + P(w),     w = r_i m + shift,      P(w) = w (t_1 + w (t_2 + ... + w (t_n + lead w)))
  * r_i puts the middle of each cell to one place; scale and place make the polynomial's leading coefficient 1 or -1 and
- * the next one 0 (Knuth, TAOCP 2, 4.6.4): two multiplications fewer. Where tables may have 32 numbers, P = -w^2.
+ * the next one 0 (Knuth, TAOCP 2, 4.6.4): two multiplications fewer.
  *
  * Bins are added in chains of KL_FAR_CHAIN, for the roundings of a chain count with all that it adds up.
  */
@@ -17,14 +17,15 @@
 KL_INLINE void KL_NAME(kl_far_steps)(const KL_V *f, const KL_V *weight, KL_V *sum)
 {
     const KL_T *terms = KL_FAR_TERMS;
+    const int n = sizeof KL_FAR_TERMS / sizeof *KL_FAR_TERMS;
     KL_U cell[KL_LOCKSTEP];
     KL_V w[KL_LOCKSTEP], lead[KL_LOCKSTEP], p[KL_LOCKSTEP];
-    KL_EACH cell[j] = (KL_U)f[j] >> KL_FAR_BITS;
-    KL_EACH w[j] = KL_FMA(KL_MANTISSA(f[j]), KL_FAR_LOOKUP(KL_FAR_CELLS[KL_FAR_SCALE], cell[j]),
+    KL_EACH cell[j] = (KL_U)f[j] >> KL_CELL_BITS;
+    KL_EACH w[j] = KL_FMA(KL_MANTISSA(f[j]), KL_LOOKUP(KL_FAR_CELLS[KL_FAR_SCALE], cell[j]),
                           KL_NAME(kl_set)(KL_FAR_SHIFT));
-    KL_EACH lead[j] = KL_EXPONENT(f[j]) + KL_FAR_LOOKUP(KL_FAR_CELLS[KL_FAR_LOG], cell[j]);
-    KL_EACH p[j] = KL_FAR_LEAD(w[j]);
-    KL_UNROLL for (int i = KL_FAR_COUNT - 1; i >= 0; i--) KL_EACH p[j] = KL_FMA(w[j], p[j], KL_NAME(kl_set)(terms[i]));
+    KL_EACH lead[j] = KL_EXPONENT(f[j]) + KL_LOOKUP(KL_FAR_CELLS[KL_FAR_LOG], cell[j]);
+    KL_EACH p[j] = KL_FMA(KL_FAR_LEAD(w[j]), w[j], KL_NAME(kl_set)(terms[n - 1]));
+    KL_UNROLL for (int i = n - 2; i >= 0; i--) KL_EACH p[j] = KL_FMA(w[j], p[j], KL_NAME(kl_set)(terms[i]));
     KL_EACH p[j] = KL_FMA(w[j], p[j], lead[j]);
     KL_EACH sum[j] = KL_FMA(weight[j], p[j], sum[j]);
 }

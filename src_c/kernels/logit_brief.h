@@ -3,10 +3,23 @@
  * of their own. docs/numerics.md has the proofs.
  */
 
-/* e^s on [-ln2/16, ln2/16], minimax of degree 4 with relative error 8.24e-11
- * (mpmath.chebyfit(exp, [-ln2/16, ln2/16], 5)). */
+/* The forms: of far rows; of near rows; that of far rows with finer exponentials, for what the first has left. */
+typedef enum { KL_BRIEF_FAR, KL_BRIEF_NEAR, KL_BRIEF_FINE } kl_brief_form;
+
+/* e^s on [-ln2/16, ln2/16], minimax of degree 4 with relative error 8.24e-11, and of degree 5 with 5.98e-13
+ * (mpmath.chebyfit(exp, [-ln2/16, ln2/16], 5 and 6), the first coefficient 1). */
 static const double KL_EXP_BRIEF[5] = {1, 0x1.ffffffb13431dp-1, 0x1.ffffffe5bc28ap-2, 0x1.555f955d596d1p-3,
                                        0x1.555c2aab02002p-5};
+static const double KL_EXP_FINE[6] = {1, 0x1.00000000000b9p+0, 0x1.ffffffd0b901cp-2, 0x1.55555547d35f6p-3,
+                                      0x1.555d888b31a8bp-5, 0x1.1115c09afc4f5p-7};
+
+/* The relative error of a weight: the polynomial's, and roundings below 1e-13. */
+#define KL_BRIEF_WEIGHT 8.3e-11
+#define KL_FINE_WEIGHT 7e-13
+
+/* Up to here rows have the finer exponentials at once: the one or two of a hundred that are left cost more, each for
+ * itself (Zen 4: 38 and 22 ns a row of 16 bins, 60 and 54 of 64, 100 and 98 of 128, 663 and 685 of 1000). */
+#define KL_FINE_BINS 128
 
 /* gamma(x)/x^2 on [-1, 1], gamma(x) = e^x - 1 - x: 1/2 + x/6 + x^2 h(x), h minimax of degree 7, with relative error
  * 4.17e-11 x^2 (mpmath.chebyfit(lambda x: ((e^x - 1 - x)/x^2 - 1/2 - x/6)/x^2, [-1, 1], 8)). */
@@ -17,9 +30,6 @@ static const double KL_GAMMA_BRIEF[10] = {
 
 /* Rows with more bins have no brief form. */
 #define KL_BRIEF_BINS (1 << 18)
-
-/* The relative error of a weight: the polynomial's, and roundings below 1e-13. */
-#define KL_BRIEF_WEIGHT 8.3e-11
 
 /* Below it rows are taken to be near. The other form leaves one in four of values next below, and more of smaller ones.
  */
@@ -92,52 +102,56 @@ KL_INLINE vf64 kl_brief_chain(vf64 x, const double *coefficients, int n)
     return t;
 }
 
-KL_INLINE vf64 kl_exp_brief(vf64 s) { return kl_brief_chain(s, KL_EXP_BRIEF, 4); }
+KL_INLINE vf64 kl_exp_brief(vf64 s, kl_brief_form form)
+{
+    return form == KL_BRIEF_FINE ? kl_brief_chain(s, KL_EXP_FINE, 5) : kl_brief_chain(s, KL_EXP_BRIEF, 4);
+}
 
 KL_INLINE vf64 kl_brief_scale(kl_exp_reduced r) { return kl_exp_scale(r.shifted, (vi64)((vu64)r.shifted << 49)); }
 
-/* Constant: `near`, in the functions below; then the differences are relative to the centre, else that is 0. */
-KL_INLINE kl_pass_open kl_brief_reduce(const kl_logit_rows *rows, int64_t k, double centre, int near)
+/* Constant: `form`, in the functions below. The differences of near rows are relative to the centre, else that is 0. */
+KL_INLINE kl_pass_open kl_brief_reduce(const kl_logit_rows *rows, int64_t k, double centre, kl_brief_form form)
 {
     __builtin_prefetch((const float *)rows->a + k + KL_BRIEF_AHEAD);
     __builtin_prefetch((const float *)rows->b + k + KL_BRIEF_AHEAD);
     kl_pass_open r = kl_pass_reduce(rows, k, 1, 0);
-    KL_UNROLL for (int j = 0; j < KL_NV && near; j++) r.difference.v[j] += centre;
+    KL_UNROLL for (int j = 0; j < KL_NV && form == KL_BRIEF_NEAR; j++) r.difference.v[j] += centre;
     return r;
 }
 
 /* Adds a group of bins. `beyond` takes up the bits of the reduced numbers; `least`, of near rows, the negative squares
  * of the differences. */
-KL_INLINE void kl_brief_add(kl_pass_lanes *s, const kl_pass_open *r, const int64_t *live, int near)
+KL_INLINE void kl_brief_add(kl_pass_lanes *s, const kl_pass_open *r, const int64_t *live, kl_brief_form form)
 {
+    const int near = form == KL_BRIEF_NEAR;
     KL_UNROLL for (int j = 0; j < KL_NV; j++) {
         const vf64 e = r->difference.v[j], minus_square = -e * e;
         vf64 a_scale = kl_brief_scale(r->a[j]), b_scale = kl_brief_scale(r->b[j]);
         if (live) a_scale = kl_live(a_scale, live + j * KL_W64), b_scale = kl_live(b_scale, live + j * KL_W64);
-        const vf64 p = a_scale * kl_exp_brief(r->a[j].s);
+        const vf64 p = a_scale * kl_exp_brief(r->a[j].s, form);
         s->beyond |= near ? r->a[j].shifted : r->a[j].shifted | r->b[j].shifted;
         s->a.v[j] += p;
         s->linear.v[j] = KL_FMA_F64(p, e, s->linear.v[j]);
         if (near) s->least = KL_MIN_F64(minus_square, s->least);
         if (near) s->b.v[j] = KL_FMA_F64(p * minus_square, kl_brief_chain(e, KL_GAMMA_BRIEF, 9), s->b.v[j]);
-        else s->b.v[j] = KL_FMA_F64(b_scale, kl_exp_brief(r->b[j].s), s->b.v[j]);
+        else s->b.v[j] = KL_FMA_F64(b_scale, kl_exp_brief(r->b[j].s, form), s->b.v[j]);
     }
 }
 
 /* Adds bins [begin, end), a multiple of KL_LANES. A group is reduced beside the polynomials of the one before where
  * there are registers for it. */
 KL_INLINE void kl_brief_bins(kl_pass_lanes *s, const kl_logit_rows *rows, int64_t begin, int64_t end, double centre,
-                             int near)
+                             kl_brief_form form)
 {
     const int ahead = KL_LOCKSTEP > 2;
-    kl_pass_open next = kl_brief_reduce(rows, begin, centre, near);
+    kl_pass_open next = kl_brief_reduce(rows, begin, centre, form);
     for (int64_t k = begin + KL_LANES; k < end; k += KL_LANES) {
         const kl_pass_open now = next;
-        if (ahead) next = kl_brief_reduce(rows, k, centre, near);
-        kl_brief_add(s, &now, NULL, near);
-        if (!ahead) next = kl_brief_reduce(rows, k, centre, near);
+        if (ahead) next = kl_brief_reduce(rows, k, centre, form);
+        kl_brief_add(s, &now, NULL, form);
+        if (!ahead) next = kl_brief_reduce(rows, k, centre, form);
     }
-    kl_brief_add(s, &next, NULL, near);
+    kl_brief_add(s, &next, NULL, form);
 }
 
 /* Where a logit lies beyond KL_PLAIN_LOGITS or so, or is no number, its bits are not all among those that KL_MAGIC less
@@ -159,22 +173,24 @@ KL_INLINE double kl_brief_centre(const kl_logit_rows *rows)
 }
 
 /* Sums of row r. It is left at the next piece if it has logits beyond. */
-KL_INLINE void kl_brief_row(const kl_logit_rows *rows, int64_t K, int64_t r, kl_brief_lanes *found, int near)
+KL_INLINE void kl_brief_row(const kl_logit_rows *rows, int64_t K, int64_t r, kl_brief_lanes *found,
+                              kl_brief_form form)
 {
+    const int near = form == KL_BRIEF_NEAR;
     const int64_t whole = K - K % KL_LANES;
     const double centre = near ? kl_brief_centre(rows) : 0;
     kl_pass_lanes s = {.a = kl_lanes_zero(), .b = kl_lanes_zero(), .linear = kl_lanes_zero(), .beyond = {0},
                        .least = {0}};
     int64_t done = whole < KL_BRIEF_PIECE ? whole : KL_BRIEF_PIECE;
-    kl_brief_bins(&s, rows, 0, done, centre, near);
+    kl_brief_bins(&s, rows, 0, done, centre, form);
     while (done < whole && !kl_brief_beyond(&s, near)) {
         const int64_t begin = done;
         done = whole - done < KL_BRIEF_PIECE ? whole : done + KL_BRIEF_PIECE;
-        kl_brief_bins(&s, rows, begin, done, centre, near);
+        kl_brief_bins(&s, rows, begin, done, centre, form);
     }
     if (whole < K) {
-        const kl_pass_open last = kl_brief_reduce(rows, K - KL_LANES, centre, near);
-        kl_brief_add(&s, &last, KL_LIVE + K % KL_LANES, near);
+        const kl_pass_open last = kl_brief_reduce(rows, K - KL_LANES, centre, form);
+        kl_brief_add(&s, &last, KL_LIVE + K % KL_LANES, form);
     }
     memcpy(found->a[r], &s.a, sizeof s.a);
     memcpy(found->b[r], &s.b, sizeof s.b);
@@ -185,12 +201,13 @@ KL_INLINE void kl_brief_row(const kl_logit_rows *rows, int64_t K, int64_t r, kl_
 
 /* Sums of rows [first, first + n). */
 static __attribute__((noinline)) void kl_brief_pass(const kl_rows *P, const kl_rows *Q, int64_t first, int64_t n,
-                                                    int near, kl_brief_lanes *found)
+                                                    kl_brief_form form, kl_brief_lanes *found)
 {
     for (int64_t r = 0; r < n; r++) {
         const kl_logit_rows rows = {.a = kl_placed(P, first + r), .b = kl_placed(Q, first + r)};
-        if (near) kl_brief_row(&rows, P->n_cols, r, found, 1);
-        else kl_brief_row(&rows, P->n_cols, r, found, 0);
+        if (form == KL_BRIEF_NEAR) kl_brief_row(&rows, P->n_cols, r, found, KL_BRIEF_NEAR);
+        else if (form == KL_BRIEF_FINE) kl_brief_row(&rows, P->n_cols, r, found, KL_BRIEF_FINE);
+        else kl_brief_row(&rows, P->n_cols, r, found, KL_BRIEF_FAR);
     }
 }
 
@@ -210,12 +227,12 @@ KL_INLINE int kl_brief_doubts(double sum, double tolerance)
 /* A value, and what bounds its distance from KL and from the full form's value. `roundings`: of the sums, relative. */
 typedef struct { vf64 value, error; } kl_brief_found;
 
-KL_INLINE kl_brief_found kl_brief_finish(vf64 a, vf64 b, vf64 linear, double roundings)
+KL_INLINE kl_brief_found kl_brief_finish(vf64 a, vf64 b, vf64 linear, double weight, double roundings)
 {
     const vf64 lambda = kl_log_value(kl_log_reduce(b, a, b - a)), value = lambda - linear / a;
     const vf64 near = value * 1.5 + 1.25, spread = KL_MIN_F64(near, value + 2.0);
     const vf64 rounding = (value + kl_abs(lambda) * 1.5 + 2.0) * (2 * roundings);
-    return (kl_brief_found){value, KL_FMA_F64(spread, kl_set_f64(2.001 * KL_BRIEF_WEIGHT), rounding)};
+    return (kl_brief_found){value, KL_FMA_F64(spread, kl_set_f64(2.001 * weight), rounding)};
 }
 
 /* KL = G + log1pmx(x), x = G + M, of sums relative to a: G of gamma(e), M of e, e = b - a + centre, |e| <= `most`.
@@ -260,17 +277,19 @@ KL_INLINE uint64_t kl_brief_fold(const kl_brief_lanes *lanes, int64_t n, int nea
 /* KL of rows [first, first + n), not yet times `factor`, where that rounds to the same float32 as the value of the full
  * form. Returns the bits of the pairs that are left. */
 static uint64_t kl_brief_values(const kl_rows *P, const kl_rows *Q, int64_t first, int64_t n, const double *tolerances,
-                                double factor, int near, double *out)
+                                double factor, kl_brief_form form, double *out)
 {
+    const int near = form == KL_BRIEF_NEAR;
+    const double weight = form == KL_BRIEF_FINE ? KL_FINE_WEIGHT : KL_BRIEF_WEIGHT;
     const double roundings = (double)(P->n_cols / KL_LANES + 64) * 0x1p-53;
     kl_brief_lanes lanes;
     kl_brief_group_found g;
-    kl_brief_pass(P, Q, first, n, near, &lanes);
+    kl_brief_pass(P, Q, first, n, form, &lanes);
     uint64_t left = kl_brief_fold(&lanes, n, near, tolerances, &g);
     for (int64_t j = 0; j < n; j += KL_W64) {
         const vf64 a = kl_load_f64(g.a + j), b = kl_load_f64(g.b + j), linear = kl_load_f64(g.linear + j);
         const kl_brief_found found = near ? kl_near_finish(a, b, linear, kl_load_f64(g.most + j), roundings)
-                                          : kl_brief_finish(a, b, linear, roundings);
+                                          : kl_brief_finish(a, b, linear, weight, roundings);
         kl_store_f64(g.value + j, found.value);
         kl_store_f64(g.error + j, found.error);
     }
@@ -295,19 +314,27 @@ KL_INLINE int64_t kl_brief_run(uint64_t bits, int64_t i, int64_t most)
     return run;
 }
 
-/* Of the pairs that are left as far rows, the near ones as such. */
+/* The pairs whose bits are set in another form. Returns the bits of those that are still left. */
+static uint64_t kl_brief_retry(const kl_rows *P, const kl_rows *Q, uint64_t bits, const double *tolerances,
+                               double factor, kl_brief_form form, double *out)
+{
+    uint64_t left = 0;
+    for (int64_t i = 0, run; bits >> i; i += run ? run : 1) {
+        run = kl_brief_run(bits, i, KL_BRIEF_GROUP);
+        if (run) left |= kl_brief_values(P, Q, i, run, tolerances, factor, form, out + i) << i;
+    }
+    return left;
+}
+
+/* Those that are left by a form of far rows: the near ones as such, the others with finer exponentials. */
 static uint64_t kl_brief_again(const kl_rows *P, const kl_rows *Q, uint64_t left, const double *tolerances,
-                               double factor, double *out)
+                               double factor, kl_brief_form before, double *out)
 {
     uint64_t near = 0;
     for (int64_t i = 0; left >> i; i++) near |= (uint64_t)(left >> i & 1 && fabs(out[i]) < KL_BRIEF_LEAST) << i;
-    for (int64_t i = 0, run; near >> i; i += run ? run : 1) {
-        run = kl_brief_run(near, i, KL_BRIEF_GROUP);
-        if (!run) continue;
-        const uint64_t still = kl_brief_values(P, Q, i, run, tolerances, factor, KL_EXPECT_NEAR, out + i);
-        left ^= (near >> i & (((uint64_t)1 << run) - 1) & ~still) << i;
-    }
-    return left;
+    const uint64_t far = left ^ near;
+    return kl_brief_retry(P, Q, near, tolerances, factor, KL_BRIEF_NEAR, out)
+         | (before == KL_BRIEF_FINE ? far : kl_brief_retry(P, Q, far, tolerances, factor, KL_BRIEF_FINE, out));
 }
 
 /* KL as the full form's, or another double that rounds to the same float32 once it is multiplied by `factor`. Takes
@@ -318,9 +345,10 @@ static int kl_brief_group_values(const kl_rows *P, const kl_rows *Q, int64_t fir
     const int64_t most = kl_logit_group_size(P, Q, near);
     float *room = (float *)scratch;
     const kl_rows p = kl_brief_floats(P, first, n, room), q = kl_brief_floats(Q, first, n, room + n * P->n_cols);
-    uint64_t left = kl_brief_values(&p, &q, 0, n, tolerances, factor, near, out);
+    const kl_brief_form form = near ? KL_BRIEF_NEAR : P->n_cols <= KL_FINE_BINS ? KL_BRIEF_FINE : KL_BRIEF_FAR;
+    uint64_t left = kl_brief_values(&p, &q, 0, n, tolerances, factor, form, out);
     int64_t masks = 0, again = 0;
-    if (!near && left) left = kl_brief_again(&p, &q, left, tolerances, factor, out);
+    if (!near && left) left = kl_brief_again(&p, &q, left, tolerances, factor, form, out);
     for (int64_t i = 0, run; left >> i; i += run ? run : 1) {
         run = kl_brief_run(left, i, most);
         if (!run) continue;

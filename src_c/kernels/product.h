@@ -288,12 +288,9 @@ KL_SHAPE(KL_SUM_FAMILY, family)
 #undef KL_LOG1P
 #undef KL_MANTISSA
 #undef KL_EXPONENT
-#undef KL_FAR_BITS
-#undef KL_FAR_LOOKUP
 #undef KL_FAR_CELLS
 #undef KL_FAR_SHIFT
 #undef KL_FAR_TERMS
-#undef KL_FAR_COUNT
 #undef KL_FAR_LEAD
 #undef KL_LEAST_TOTAL
 #undef KL_NR
