@@ -41,7 +41,7 @@ typedef struct {
 KL_INLINE void KL_NAME(kl_far_read)(int shape, KL_T number, const KL_T *left, const KL_T *right, int64_t n,
                                     KL_NAME(kl_far_bins) *bins)
 {
-    const KL_T b = shape == KL_SUM_JS ? 1 - number : (KL_T)0.5, a = 1 - b; /* exact, for b is not below a half, or a is */
+    const KL_T b = shape == KL_SUM_JS ? 1 - number : (KL_T)0.5, a = 1 - b; /* exact, one of them being a half or more */
     const KL_T floor = shape == KL_SUM_JS ? 0 : -1, least = shape == KL_SUM_JS ? KL_EPSILON * KL_EPSILON / 64 : -1;
     for (int64_t t = 0; t < n * KL_MR; t++) bins->x[t] = left[t] + a > floor ? left[t] + a : floor;
     for (int64_t t = 0; t < n * KL_NR; t++) bins->y[t] = right[t] + b > least ? right[t] + b : least;

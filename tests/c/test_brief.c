@@ -6,8 +6,7 @@
 #define LN2 0x1.62e42fefa39efp-1
 enum { LONG = 131, N = 40000 };
 
-/* The sum of e^x by exponentials as short as those of logit_brief.h for more than 128 bins or near rows: a polynomial of
- * degree 4. */
+/* The sum of e^x by exponentials as short as those of logit_brief.h for more than 128 bins or near rows: of degree 4. */
 static double brief_sum(const float *x, int64_t K, double *terms)
 {
     static const double c[5] = {1, 0x1.ffffffb13431dp-1, 0x1.ffffffe5bc28ap-2, 0x1.555f955d596d1p-3,
