@@ -9,6 +9,7 @@
 Rows are P, columns are Q, always: ``out[i, j] = D(P_i || Q_j)``, in nats.
 """
 
+from . import openmp  # isort: skip  # before all others: it loads the engine
 from .compute import (contributions, entropy, kl_divergence, kneighbors, nearest, pairwise, pairwise_chunked,
                       radius_neighbors, reduce, rowwise)
 from .config import __version__, show_config
