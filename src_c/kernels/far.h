@@ -35,9 +35,9 @@ typedef struct {
     KL_T x[KL_FAR_CHAIN * KL_MR], y[KL_FAR_CHAIN * KL_NR];
 } __attribute__((aligned(KL_VECTOR_BYTES))) KL_NAME(kl_far_bins);
 
-/* JS: with the weights a, b of p and q both terms are at least 0 but for a rounding, and f is where the second is not
- * below a number that vanishes beside all others: as good as 0, for 0 log 0. Else halves. (1 and 0, or a unit more,
- * would spare an operation, and shift all values by a unit or more, most of the error of float32.) */
+/* JS: a and b are the weights of p and q, and both terms at least 0 but for a rounding, which is cut off. The second is
+ * not let below a number that vanishes beside any other first one: where both rows are empty, f is as good as 0, for
+ * 0 log 0. SKEW: halves. (A unit more than 1 in all would shift all values by one, most of the error of float32.) */
 KL_INLINE void KL_NAME(kl_far_read)(int shape, KL_T number, const KL_T *left, const KL_T *right, int64_t n,
                                     KL_NAME(kl_far_bins) *bins)
 {

@@ -3,7 +3,7 @@
  * of their own. docs/numerics.md has the proofs.
  */
 
-/* The forms: of far rows; of near rows; that of far rows with finer exponentials, for what the first has left. */
+/* The forms: of far rows; of near rows; of far rows with finer exponentials: short ones, and what the first leaves. */
 typedef enum { KL_BRIEF_FAR, KL_BRIEF_NEAR, KL_BRIEF_FINE } kl_brief_form;
 
 /* e^s on [-ln2/16, ln2/16], minimax of degree 4 with relative error 8.24e-11, and of degree 5 with 5.98e-13
