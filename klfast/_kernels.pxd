@@ -114,6 +114,10 @@ cdef extern from "klfast.h" nogil:
     const kl_kernels *kl_isa_at(int)
     int kl_isa_supported(int)
 
+    ctypedef struct kl_team:
+        int32_t size
+
+    int kl_settled(kl_team *, int)
     void kl_family_scan(const kl_kernels *, const kl_rows *, int64_t, int64_t, double *, kl_stats *)
     void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *, const kl_rows *, int64_t,
                            int64_t, double *, double *, kl_stats *)

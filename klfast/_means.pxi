@@ -40,17 +40,18 @@ def mean_values(Side side, Side other, bint with_support, double accept, int n_t
     cdef stats_of_thread *each = side.stats.each
     cdef const kl_kernels *kernels = active
     cdef int me
+    cdef kl_team team = team_of(n_threads)
     for t in range(groups):
         totals[t].sum, totals[t].low = &sums[t, 0, 0], &sums[t, 1, 0]
         if with_support:
             totals[t].every, totals[t].any = &support[t, 0, 0], &support[t, 1, 0]
     for t in prange(groups, nogil=True, schedule="dynamic", num_threads=n_threads):
-        me = threadid()
+        me = kl_settled(&team, threadid())
         kl_total_add(kernels, &other.c, t * group, min(t * group + group, m), totals + t, &memory[me, 0],
                      &each[me].stats)
     kl_total_mean(totals, groups, &other.c)
     for t in prange((n + step - 1) // step, nogil=True, schedule="dynamic", num_threads=n_threads):
-        me = threadid()
+        me = kl_settled(&team, threadid())
         kl_mean_values(kernels, &side.c, totals, accept, t * step, min(t * step + step, n), &value[0], &sure[0],
                        &memory[me, 0], &each[me].stats)
     return values, certified

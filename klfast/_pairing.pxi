@@ -79,8 +79,9 @@ cdef class Columns:
         cdef const kl_kernels *kernels = active
         cdef int me
         cdef int64_t together = max(1, min(HUGE_PAGES // (4 * width * max(K, 1) * size), panels // (8 * n_threads)))
+        cdef kl_team team = team_of(n_threads)
         for t in prange(panels, nogil=True, schedule="dynamic", chunksize=together, num_threads=n_threads):
-            me = threadid()
+            me = kl_settled(&team, threadid())
             first = t * width
             args[me].divergence = &form.c
             args[me].rows, args[me].norms, args[me].center = &rows.c, norm_of, &center.c
@@ -104,11 +105,13 @@ cdef class Columns:
         cdef const char *source
         cdef char *target
         cdef const int64_t *column
+        cdef kl_team team = team_of(n_threads)
         if self.sample is None and count == columns.size > 0:
             features = np.empty(count * K * size, np.uint8)
             source, target = <char *>address(self.features), <char *>address(features)
             column = <int64_t *>address(columns)
             for t in prange(count // width, nogil=True, schedule="static", num_threads=n_threads):
+                kl_settled(&team, threadid())
                 pack_columns(source, column + t * width, width, K, size, target + t * width * K * size)
             self.sample = (features, self.offset[columns], self.norm[columns], self.slack[columns])
 
@@ -238,8 +241,11 @@ cdef class Pairing:
         cdef int64_t together = max(1, min(pages, rows * parts // (8 * self.n_threads)))
         cdef int64_t pieces = max(1, min(4, part // PIECE_FROM))
         cdef tasks_of_slab tasks = tasks_over(rows * parts, together, pieces, self.n_threads)
+        cdef int me
+        cdef kl_team team = team_of(self.n_threads)
         for t in prange(tasks.count, nogil=True, schedule="dynamic", num_threads=self.n_threads):
-            dense_task(&self.c, &o, &tasks, t, begin, end, part, &space[threadid(), 0], &each[threadid()].stats)
+            me = kl_settled(&team, threadid())
+            dense_task(&self.c, &o, &tasks, t, begin, end, part, &space[me, 0], &each[me].stats)
 
     def take_sample(self, columns):
         """Some columns packed once more, from which the thresholds of searches start."""
@@ -276,8 +282,9 @@ cdef class Pairing:
         # Where there are many, a thread gets neighbouring blocks, whose rows it has asked for.
         cdef int64_t together = max(1, min(8, rows * parts // (16 * self.n_threads)))
         cdef int me
+        cdef kl_team team = team_of(self.n_threads)
         for t in prange(rows * parts, nogil=True, schedule="dynamic", chunksize=together, num_threads=self.n_threads):
-            me = threadid()
+            me = kl_settled(&team, threadid())
             s = t % parts
             r = cuts[t // parts]
             c = s * part
@@ -301,11 +308,12 @@ cdef class Pairing:
         cdef int64_t[::1] totals = np.zeros(self.n_threads * 8, np.int64)  # a cache line a thread
         cdef stats_of_thread *each = self.stats.each
         cdef int me
+        cdef kl_team team = team_of(self.n_threads)
         if found == NULL:
             raise MemoryError()
         try:
             for t in prange(blocks, nogil=True, schedule="dynamic", num_threads=self.n_threads):
-                me = threadid()
+                me = kl_settled(&team, threadid())
                 hits_within(&self.c, radius, skip_self, cuts[t], cuts[t + 1], m, &space[me, 0], found + t,
                             &totals[0], self.n_threads, me, limit, &each[me].stats)
             if np.asarray(totals).sum() > limit:
@@ -355,8 +363,9 @@ cdef class Pairing:
         cdef uint8_t[:, ::1] space = workspaces(self.n_threads, kl_workspace_bytes(&self.c, 0))
         cdef stats_of_thread *each = self.stats.each
         cdef int me
+        cdef kl_team team = team_of(self.n_threads)
         for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
-            me = threadid()
+            me = kl_settled(&team, threadid())
             at, last = cuts[t // parts], cuts[t // parts + 1]
             c = t % parts * width
             stop = min(c + width, m)
@@ -388,7 +397,10 @@ def expand(values, classes, starts, members, query_class, bint skip_self, int64_
     cdef double[:, ::1] ov = out_values
     cdef int64_t[:, ::1] oc = out_columns
     cdef int64_t[:, ::1] cursors = np.empty((n_threads, k_classes + 8), np.int64)
+    cdef int me
+    cdef kl_team team = team_of(n_threads)
     for i in prange(n, nogil=True, schedule="static", num_threads=n_threads):
+        me = kl_settled(&team, threadid())
         kl_top_expand(k, k_classes, &v[q[i], 0], &c[q[i], 0], &s[0], &mem[0], i if skip_self else -1,
-                      &ov[i, 0], &oc[i, 0], &cursors[threadid(), 0])
+                      &ov[i, 0], &oc[i, 0], &cursors[me, 0])
     return out_values, out_columns

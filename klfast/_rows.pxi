@@ -15,9 +15,10 @@ def scan(Rows rows, double tolerance, int n_threads, out=None):
     cdef int64_t step = ROWS_A_TASK
     cdef const kl_kernels *kernels = active
     cdef int me
+    cdef kl_team team = team_of(n_threads)
     if n:
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
-            me = threadid()
+            me = kl_settled(&team, threadid())
             end = min(t * step + step, n)
             if rows.c.family != NULL:
                 kl_family_scan(kernels, &rows.c, t * step, end, &scratch[me, 0], &each[me].stats)
@@ -40,8 +41,9 @@ def mean_probs(Rows rows, norms, int n_threads):
     cdef int64_t step = ROWS_A_TASK * group
     cdef const kl_kernels *kernels = active
     cdef int me
+    cdef kl_team team = team_of(n_threads)
     for t in prange(groups, nogil=True, schedule="dynamic", num_threads=n_threads):
-        me = threadid()
+        me = kl_settled(&team, threadid())
         end = min(t * step + step, n)
         kernels.accumulate(&rows.c, norm, t * step, end, &partial[t, 0], &scratch[me, 0], &each[me].stats)
     return sums[:, :K].sum(axis=0) / n
@@ -56,11 +58,14 @@ def family_center(Rows rows, int n_threads):
     cdef double[:, ::1] partial = sums, scratch = scratch_for(n_threads, kl_scratch_of(&form.c, &rows.c))
     cdef double[::1] center = result
     cdef const kl_kernels *kernels = active
+    cdef int me
+    cdef kl_team team = team_of(n_threads)
     if rows.c.family.width(K) == 0:
         return rows.read(0)
     for t in prange(groups, nogil=True, schedule="dynamic", num_threads=n_threads):
+        me = kl_settled(&team, threadid())
         end = min(t * group + group, n)
-        kl_family_accumulate(kernels, &rows.c, t * group, end, &partial[t, 0], &scratch[threadid(), 0])
+        kl_family_accumulate(kernels, &rows.c, t * group, end, &partial[t, 0], &scratch[me, 0])
     total = sums.sum(axis=0)
     partial = total[None, :]
     kl_family_center(kernels, &rows.c, &partial[0, 0], &center[0], &scratch[0, 0])
@@ -79,9 +84,10 @@ def entropy(Rows rows, norms, int n_threads):
     cdef int64_t step = ROWS_A_TASK
     cdef const kl_kernels *kernels = active
     cdef int me
+    cdef kl_team team = team_of(n_threads)
     if n:
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
-            me = threadid()
+            me = kl_settled(&team, threadid())
             end = min(t * step + step, n)
             if rows.c.family != NULL:
                 kl_family_entropy(kernels, &rows.c, t * step, end, &out[0], &scratch[me, 0])
@@ -106,8 +112,9 @@ def rowwise(Form form, Rows P, Rows Q, int64_t begin, int64_t end, double tolera
                                                              kl_scratch_of(&form.c, &P.c)))
     cdef const kl_kernels *kernels = active
     cdef int me
+    cdef kl_team team = team_of(n_threads)
     for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
-        me = threadid()
+        me = kl_settled(&team, threadid())
         first = begin + t * step
         last = min(first + step, end)
         # Values of row `first` and on: rounded, they are at the start of the thread's own.
@@ -131,9 +138,10 @@ def contributions(Form form, Rows P, Rows Q, int n_threads):
     cdef double[:, ::1] scratch = scratch_for(n_threads, 2 * K)
     cdef const kl_kernels *kernels = active
     cdef int me
+    cdef kl_team team = team_of(n_threads)
     if n and K:
         for i in prange(n, nogil=True, schedule="static", num_threads=n_threads):
-            me = threadid()
+            me = kl_settled(&team, threadid())
             kl_contributions(&form.c, P.c.domain, kernels.read(&P.c, i, &scratch[me, 0]),
                              kernels.read(&Q.c, i, &scratch[me, K]), K, &out[i, 0])
     return result
@@ -147,8 +155,11 @@ def keys(Rows rows, norms, bint glance, int n_threads):
     cdef const kl_norm *norm = <const kl_norm *>address(norms)
     cdef double[:, ::1] scratch = scratch_for(n_threads, rows.c.n_cols)
     cdef const kl_kernels *kernels = active
+    cdef int me
+    cdef kl_team team = team_of(n_threads)
     for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
-        kl_row_keys(kernels, &rows.c, norm, glance, t * step, min(t * step + step, n), &scratch[threadid(), 0], out)
+        me = kl_settled(&team, threadid())
+        kl_row_keys(kernels, &rows.c, norm, glance, t * step, min(t * step + step, n), &scratch[me, 0], out)
     return result
 
 
@@ -178,7 +189,9 @@ cdef class Keys:
         cdef const uint64_t *slots = <const uint64_t *>address(self.slots)
         cdef const uint64_t *sought = <const uint64_t *>address(wanted)
         cdef int64_t *out = <int64_t *>address(result)
+        cdef kl_team team = team_of(n_threads)
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
+            kl_settled(&team, threadid())
             kl_keys_find(key, n, slots, sought, t * step, min(t * step + step, m), out)
         return result
 
@@ -191,9 +204,11 @@ def compare(Rows a, Rows b, rows_a, rows_b, int n_threads):
     cdef int8_t[::1] s = same, i = identical
     cdef double[:, ::1] scratch = scratch_for(n_threads, 2 * a.c.n_cols)
     cdef const kl_kernels *kernels = active
+    cdef int me
+    cdef kl_team team = team_of(n_threads)
     if n:
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
+            me = kl_settled(&team, threadid())
             end = min(t * step + step, n)
-            kl_compare_rows(kernels, &a.c, &b.c, &ia[0], &ib[0], t * step, end, &s[0], &i[0],
-                            &scratch[threadid(), 0])
+            kl_compare_rows(kernels, &a.c, &b.c, &ia[0], &ib[0], t * step, end, &s[0], &i[0], &scratch[me, 0])
     return same.astype(bool), identical.astype(bool)

@@ -1,8 +1,16 @@
-"""How threads share the blocks of a dense slab: part of _engine.pyx."""
+"""How threads begin a loop, and how they share the blocks of a dense slab: part of _engine.pyx."""
 
 cdef enum:
     PIECE = 64        # columns: whole panels
     PIECE_FROM = 512  # columns of a piece of a block at least: each encodes the block's rows again
+
+
+cdef kl_team team_of(int n_threads) noexcept nogil:
+    # Of one loop: each of its tasks asks `kl_settled` for the number of its thread.
+    cdef kl_team team
+    memset(&team, 0, sizeof(kl_team))
+    team.size = n_threads
+    return team
 
 
 ctypedef struct tasks_of_slab:

@@ -23,7 +23,7 @@ def run_slabs(n: int, unit: int, work: Callable[[int, int], None], progress, pai
     """Call work(begin, end) over 0..n in slabs of whole `unit`s that take about SLAB_SECONDS each; the first has about
     `first` rows."""
     with progress_bar(n * pairs_per_row, progress) as bar:
-        begin, size = 0, max(unit, first // unit * unit)
+        begin, size = 0, n if first >= n else max(unit, first // unit * unit)
         while begin < n:
             end = min(begin + size, n)
             start = time.perf_counter()

@@ -1,10 +1,14 @@
-"""How the threads of the engine wait for each other."""
+"""How the threads of the engine wait for each other, and where they run."""
 
 import os
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
+
+import klfast
 
 SCRIPT = "import os, klfast; print([os.environ.get(x) for x in ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')])"
 
@@ -30,3 +34,16 @@ def test_the_users_choice_stays(name, value):
     said, left = environment_of_openmp(**{name: value})
     assert f"{name} = '{value}'" in said and "'2000'" not in said
     assert value in left
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="the system does not tell where threads may run")
+def test_threads_keep_the_cores_that_they_may_use():
+    """A thread that was woken on a busy core moves to another one, which it may leave again."""
+    rng = np.random.default_rng(0)
+    p, q = rng.dirichlet(np.ones(64), 3000), rng.dirichlet(np.ones(64), 3000)
+    cores = os.sched_getaffinity(0)
+    for _ in range(5):
+        klfast.kl_divergence(p, q, n_jobs=4)
+        klfast.pairwise(p[:300], q[:300], n_jobs=4)
+        time.sleep(0.05)
+    assert {frozenset(os.sched_getaffinity(int(task))) for task in os.listdir("/proc/self/task")} == {frozenset(cores)}

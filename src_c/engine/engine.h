@@ -4,6 +4,16 @@
 
 #include "../klfast.h"
 
+/* The threads of one loop, zero but for their number: a thread that calls kl_settled before each task has a core of its
+ * own from the first one on, where there is one for it. Returns `thread`, its number. */
+enum { KL_TEAM = 1024 };
+typedef struct {
+    int32_t size, settled;
+    uint64_t cores[KL_TEAM / 64];
+    uint8_t begun[KL_TEAM];
+} kl_team;
+int kl_settled(kl_team *, int thread);
+
 /* The value, exact to the last digits where the fast direct kernels are not: rows proportional up to rounding,
  * sums near the ends of the exponent range, terms that overflow. +0.0 iff the rows are the same distribution. */
 double kl_careful(const kl_divergence *, int32_t domain, const double *p, const double *q, int64_t K);

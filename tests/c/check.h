@@ -37,6 +37,7 @@ int close_to(double a, long double b, double tolerance);
 extern const int64_t lengths[];
 extern const int n_lengths;
 
+void test_team(void);
 void test_reading(const kl_kernels *);
 void test_scanning(const kl_kernels *);
 void test_direct(const kl_kernels *);

@@ -64,6 +64,7 @@ int main(void)
 {
     int ran = 0;
     test_checks();
+    test_team();
     for (int i = 0; i < kl_isa_count(); i++) {
         const kl_kernels *k = kl_isa_at(i);
         if (!kl_isa_supported(i)) {
