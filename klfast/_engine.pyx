@@ -13,6 +13,7 @@ from libc.string cimport memcpy, memset
 from ._kernels cimport *
 
 import os
+from functools import cache
 
 import numpy as np
 
@@ -72,6 +73,12 @@ use_isa(os.environ.get("KLFAST_ISA") or None)
 STORAGES = {"float64": KL_FLOAT64, "float32": KL_FLOAT32, "float16": KL_FLOAT16, "bfloat16": KL_BFLOAT16,
             "int8": KL_INT8, "uint8": KL_UINT8, "bool": KL_UINT8, "int16": KL_INT16, "uint16": KL_UINT16,
             "int32": KL_INT32, "uint32": KL_UINT32, "int64": KL_INT64, "uint64": KL_UINT64}
+
+
+@cache
+def type_name(dtype):
+    """dtype.name, which NumPy puts together anew each time: a call of one row asks a dozen times."""
+    return dtype.name
 
 
 cdef void *address(array) except? NULL:
@@ -159,7 +166,7 @@ cdef class Rows:
         if isinstance(values, np.ndarray):
             self.c.data = <const char *>address(values)
             self.c.row_stride, self.c.col_stride = values.strides
-            self.c.storage = STORAGES[values.dtype.name]
+            self.c.storage = STORAGES[type_name(values.dtype)]
         elif not isinstance(values, tuple):
             self.parts = (values.data, values.indptr, values.indices)
             self.c.data = <const char *>address(values.data)

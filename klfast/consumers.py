@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import scipy.sparse
@@ -38,9 +39,18 @@ def run_slabs(n: int, unit: int, work: Callable[[int, int], None], progress, pai
             begin = end
 
 
-def progress_bar(pairs: int, progress) -> tqdm:
-    return tqdm(total=pairs, unit="pair", unit_scale=True, disable=not progress,
-                desc=progress if isinstance(progress, str) else None)
+class Silence:
+    """No progress bar, without the time that one takes to be made and not shown."""
+
+    def update(self, pairs: int) -> None:
+        pass
+
+
+def progress_bar(pairs: int, progress):
+    """A context: the bar."""
+    if not progress:
+        return nullcontext(Silence())
+    return tqdm(total=pairs, unit="pair", unit_scale=True, desc=progress if isinstance(progress, str) else None)
 
 
 def _unit(pairing: _engine.Pairing, blocks: plan.Blocks) -> int:

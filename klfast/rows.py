@@ -24,18 +24,18 @@ def bins_last(dist: Categorical, axis, name: str):
     except np.exceptions.AxisError:
         raise ValueError(f"axis {axis} is out of bounds for {name} of shape {dist.shape}") from None
     if not is_sparse(values):
-        return np.moveaxis(values, axis, -1)
+        return values if axis == values.ndim - 1 else np.moveaxis(values, axis, -1)
     if axis != 1:
         raise ValueError(f"{name} is sparse: its bins must be along the last axis")
     return values
 
 
 def broadcast(values, shape):
+    if values.shape[:-1] == tuple(shape):
+        return values
     if not is_sparse(values):
         return np.broadcast_to(values, (*shape, values.shape[-1]))
-    if values.shape[:-1] != tuple(shape):
-        raise ValueError(f"a sparse operand of shape {values.shape} does not broadcast to {tuple(shape)} rows")
-    return values
+    raise ValueError(f"a sparse operand of shape {values.shape} does not broadcast to {tuple(shape)} rows")
 
 
 def run(d, form, p, q, pv, qv, shape, out, threads, first=0):

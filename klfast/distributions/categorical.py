@@ -75,14 +75,14 @@ class Categorical:
     @property
     def single(self) -> bool:
         """Whether the values hold no more than float32 (so that float32 is the natural answer)."""
-        return self.dtype.name in ("float32", "float16", "bfloat16")
+        return _engine.type_name(self.dtype) in ("float32", "float16", "bfloat16")
 
     @property
     def sum_tolerance(self) -> float:
         """How far a row's sum may be from 1; negative: any sum."""
         if self.parameter in ("counts", "logits") or self.smoothing is not None:
             return -1.0
-        return SUM_TOLERANCE.get(self.dtype.name, 1e-6)
+        return SUM_TOLERANCE.get(_engine.type_name(self.dtype), 1e-6)
 
     def rows(self, values=None) -> _engine.Rows:
         """The engine's view of a 2-d array of these distributions (default: all, if 2-d)."""
@@ -119,7 +119,7 @@ class Categorical:
 
     def __repr__(self) -> str:
         smooth = "" if self.smoothing is None else f", smoothing={self.smoothing!r}"
-        return f"Categorical({self.parameter}=<{self.dtype.name} array {self.shape}>{smooth})"
+        return f"Categorical({self.parameter}=<{_engine.type_name(self.dtype)} array {self.shape}>{smooth})"
 
 
 def as_values(x, name: str):
@@ -137,11 +137,12 @@ def as_values(x, name: str):
         array = np.from_dlpack(x) if only_dlpack else np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
-    if array.dtype.name == "bool":
+    stored = _engine.type_name(array.dtype)
+    if stored == "bool":
         return array.view(np.uint8)
-    if array.dtype.kind == "c" or array.dtype.name not in _engine.STORAGES and array.dtype.kind not in "fiuO":
+    if array.dtype.kind == "c" or stored not in _engine.STORAGES and array.dtype.kind not in "fiuO":
         raise ValueError(f"{name} has dtype {array.dtype}; real numbers are needed")
-    if array.dtype.name not in _engine.STORAGES or not array.dtype.isnative:
+    if stored not in _engine.STORAGES or not array.dtype.isnative:
         try:
             array = array.astype(np.float64)
         except (TypeError, ValueError):
