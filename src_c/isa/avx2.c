@@ -1,5 +1,6 @@
 /* x86-64 with AVX2 and FMA: 16 registers of 256 bits. */
 #include <immintrin.h>
+#include <stdint.h>
 #define KL_VECTOR_BYTES 32
 #define KL_HAS_FMA 1
 #define KL_ISA_BIT 2u
@@ -19,6 +20,18 @@
 #define KL_STREAM_F32(p, x) _mm256_stream_ps(p, (__m256)(x))
 #define KL_STREAM_END() _mm_sfence()
 #define KL_WIDENED_F32(x) ((vf64)_mm256_cvtps_pd(_mm_loadu_ps(x)))
+static inline __attribute__((always_inline)) __m256d kl_part_avx2(const double *x, int64_t n, double fill)
+{
+    const __m256i in = _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+    return _mm256_blendv_pd(_mm256_set1_pd(fill), _mm256_maskload_pd(x, in), (__m256d)in);
+}
+static inline __attribute__((always_inline)) __m256d kl_part_wide_avx2(const float *x, int64_t n, float fill)
+{
+    const __m128i in = _mm_cmpgt_epi32(_mm_set1_epi32((int)n), _mm_setr_epi32(0, 1, 2, 3));
+    return _mm256_cvtps_pd(_mm_blendv_ps(_mm_set1_ps(fill), _mm_maskload_ps(x, in), (__m128)in));
+}
+#define KL_PART_F64(x, n, fill) ((vf64)kl_part_avx2(x, n, fill))
+#define KL_PART_F32(x, n, fill) ((vf64)kl_part_wide_avx2(x, n, fill))
 #define KL_LOOKUP_F32(table, i) ((vf32)_mm256_permutevar8x32_ps(_mm256_load_ps(table), (__m256i)(i)))
 
 /* Each half of the table is eight floats to the permutation: bits 0 and 1 of an index choose two neighbours, bit 2 the

@@ -24,6 +24,9 @@
 #define KL_MANTISSA_F64(x) ((vf64)_mm512_getmant_pd((__m512d)(x), _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src))
 #define KL_MANTISSA_F32(x) ((vf32)_mm512_getmant_ps((__m512)(x), _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src))
 #define KL_WIDENED_F32(x) ((vf64)_mm512_cvtps_pd(_mm256_loadu_ps(x)))
+#define KL_PART_F64(x, n, fill) ((vf64)_mm512_mask_loadu_pd(_mm512_set1_pd(fill), (__mmask8)((1u << (n)) - 1), x))
+#define KL_PART_F32(x, n, fill) \
+    ((vf64)_mm512_cvtps_pd(_mm256_mask_loadu_ps(_mm256_set1_ps(fill), (__mmask8)((1u << (n)) - 1), x)))
 #define KL_MAX_F64(a, b) ((vf64)_mm512_max_pd((__m512d)(a), (__m512d)(b)))
 #define KL_MAX_F32(a, b) ((vf32)_mm512_max_ps((__m512)(a), (__m512)(b)))
 #define KL_MIN_F64(a, b) ((vf64)_mm512_min_pd((__m512d)(a), (__m512d)(b)))

@@ -6,8 +6,9 @@
  * side: 4 where there are 32 registers, else 2). May be missing: KL_CONVERT_F64 (int64 to double), KL_WIDENED_F32 (KL_W64 floats at x as
  * doubles), KL_IF_LESS_F64 (x < y ? a : b), KL_IF_ZERO_F64 (an integer x, x ? b : a), KL_LOOKUP_F64 and KL_LOOKUP_F32
  * (entries of an aligned table of 8, by the low 3 bits of integers), KL_STREAM_F64 and KL_STREAM_F32 (store to an
- * aligned address, past the caches) with KL_STREAM_END (before another thread may read those), KL_DOT_BYTES and
- * KL_LOW_BYTES (coarse.h, bytes.h).
+ * aligned address, past the caches) with KL_STREAM_END (before another thread may read those), KL_PART_F64 and
+ * KL_PART_F32 (KL_W64 doubles, from floats with the latter: n numbers at x, then `fill`), KL_DOT_BYTES and KL_LOW_BYTES
+ * (coarse.h, bytes.h).
  *
  * Lanes. Sums over the bins of one row always run in KL_LANES interleaved partial sums, whatever the
  * width of the machine's vectors: a group of KL_NV vectors holds them. So every ISA adds the same
@@ -148,13 +149,6 @@ KL_INLINE double kl_sum_total(const kl_sum *s)
     return kl_lanes_total(&s->high) + kl_lanes_total(&s->low);
 }
 
-/* The last, incomplete group of a row, padded with `fill`. */
-KL_INLINE const double *kl_tail(const double *x, int64_t done, int64_t K, double fill, double *buffer)
-{
-    for (int j = 0; j < KL_LANES; j++) buffer[j] = done + j < K ? x[done + j] : fill;
-    return buffer;
-}
-
 #ifndef KL_WIDENED_F32
 typedef float kl_half_vf32 __attribute__((vector_size(KL_VECTOR_BYTES / 2), aligned(4), may_alias));
 #define KL_WIDENED_F32(x) __builtin_convertvector(*(const kl_half_vf32 *)(x), vf64)
@@ -171,9 +165,20 @@ KL_INLINE double kl_scalar_at(const void *x, int64_t k, int single)
     return single ? (double)((const float *)x)[k] : ((const double *)x)[k];
 }
 
-/* The last, incomplete group of such a row as doubles, padded with `fill`. */
+/* The last, incomplete group of such a row as doubles, padded with `fill`, a float. */
 KL_INLINE const double *kl_wide_tail(const void *x, int64_t done, int64_t K, int single, double fill, double *buffer)
 {
+#ifdef KL_PART_F64
+    KL_UNROLL for (int64_t j = 0; j < KL_LANES; j += KL_W64)
+        kl_store_f64(buffer + j, single ? KL_PART_F32((const float *)x + done + j, K - done - j, (float)fill)
+                                        : KL_PART_F64((const double *)x + done + j, K - done - j, fill));
+#else
     for (int j = 0; j < KL_LANES; j++) buffer[j] = done + j >= K ? fill : kl_scalar_at(x, done + j, single);
+#endif
     return buffer;
+}
+
+KL_INLINE const double *kl_tail(const double *x, int64_t done, int64_t K, double fill, double *buffer)
+{
+    return kl_wide_tail(x, done, K, 0, fill, buffer);
 }
