@@ -48,9 +48,9 @@ KL_INLINE vf64 kl_reverse_term(vf64 p, vf64 q, vf64 d, kl_log_reduced r)
     return kl_term(q, p, -d, (kl_log_reduced){-r.shift, -r.v});
 }
 
-/* How a loop over bins takes the rows: as they are, with their sums and least entry on the way; tame rows times c; or
- * that with all scaled by 2^64. */
-typedef enum { KL_AS_GIVEN, KL_SCALED, KL_SCALED_UP } kl_direct_way;
+/* How a loop over bins takes the rows: as they are, with their sums and least entry on the way, or without; tame rows
+ * times c; or that with all scaled by 2^64. */
+typedef enum { KL_AS_GIVEN, KL_AS_KNOWN, KL_SCALED, KL_SCALED_UP } kl_direct_way;
 
 /* `g`, `far`: G in two parts. As given p, q and least, which covers both rows; else d and unsupported. */
 typedef struct { kl_lanes g, far, d, p, q, least; vi64 unsupported; } kl_direct_lanes;
@@ -58,13 +58,15 @@ typedef struct { kl_lanes g, far, d, p, q, least; vi64 unsupported; } kl_direct_
 typedef struct { kl_open_term v[KL_NV]; } kl_open_group;
 
 /* Numbers are exact, and so is p - q' of numbers within a factor of two: d is not needed. */
-KL_INLINE kl_open_term kl_open_given(kl_direct_lanes *s, int j, vf64 p, vf64 q)
+KL_INLINE kl_open_term kl_open_given(kl_direct_lanes *s, int j, vf64 p, vf64 q, kl_direct_way way)
 {
     const vi64 shift = kl_log_shift(p, q);
     vf64 scaled = kl_scaled(q, shift), close = p - scaled;
-    s->p.v[j] += p;
-    s->q.v[j] += q;
-    s->least.v[j] = KL_MIN_F64(p, KL_MIN_F64(q, s->least.v[j]));
+    if (way == KL_AS_GIVEN) {
+        s->p.v[j] += p;
+        s->q.v[j] += q;
+        s->least.v[j] = KL_MIN_F64(p, KL_MIN_F64(q, s->least.v[j]));
+    }
     return (kl_open_term){close / (p + scaled), p, close, kl_far_part(p, q, scaled, shift)};
 }
 
@@ -89,7 +91,7 @@ KL_INLINE kl_open_group kl_direct_open(kl_direct_lanes *s, const void *p, const 
     kl_open_group t;
     KL_UNROLL for (int j = 0; j < KL_NV; j++) {
         vf64 pk = kl_number_at(p, k + j * KL_W64, single), qk = kl_number_at(q, k + j * KL_W64, single);
-        t.v[j] = way == KL_AS_GIVEN ? kl_open_given(s, j, pk, qk) : kl_open_scaled(s, j, pk, qk, c, way);
+        t.v[j] = way <= KL_AS_KNOWN ? kl_open_given(s, j, pk, qk, way) : kl_open_scaled(s, j, pk, qk, c, way);
         s->far.v[j] += t.v[j].far;
     }
     return t;
@@ -202,14 +204,18 @@ static __attribute__((noinline)) kl_scaled_sums kl_scaled_up_row(const kl_row_pa
     return (kl_scaled_sums){s.g / KL_UP, s.d / KL_UP};
 }
 
-/* The same of the pairs in `which`. */
-static void kl_direct_sums_of(const kl_row_pair *pairs, uint32_t which, const double *factor, int64_t K,
-                              kl_direct_group *out)
+/* The same of the pairs in `which`; `agree`: D is not asked for. */
+KL_INLINE void kl_direct_sums_of(const kl_row_pair *pairs, uint32_t which, int agree, const double *factor, int64_t K,
+                                 kl_direct_group *out)
 {
     for (int64_t r = 0; which >> r; r++) {
         if (!(which >> r & 1)) continue;
         const kl_row_pair *x = pairs + r;
         const int tame = x->np.b > KL_TINY && x->nq.b > KL_TINY && factor[r] > 0x1p-64;
+        if (agree && tame && factor[r] == 1) {
+            out->g[r] = kl_scaled_row(x, 1, K, KL_AS_KNOWN).g;
+            continue;
+        }
         const kl_scaled_sums s = tame ? kl_scaled_row(x, factor[r], K, KL_SCALED) : kl_scaled_up_row(x, factor[r], K);
         out->g[r] = s.g, out->d[r] = s.d;
     }
@@ -237,7 +243,7 @@ static void kl_by_agreement(const kl_row_pair *pairs, uint32_t which, int64_t K,
     double power[KL_LANES];
     KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64)
         kl_store_f64(power + j, kl_scaled(kl_set_f64(1), -kl_log_shift(kl_load_f64(s->p + j), kl_load_f64(s->q + j))));
-    kl_direct_sums_of(pairs, which, power, K, s);
+    kl_direct_sums_of(pairs, which, 1, power, K, s);
     KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64) {
         vf64 p = kl_load_f64(s->p + j), q = kl_load_f64(s->q + j);
         kl_store_f64(kl + j, kl_from_agreeing(kl_load_f64(s->g + j), kl_beside(p, q), q));
@@ -250,7 +256,7 @@ static void kl_by_ratio(const kl_row_pair *pairs, uint32_t which, int64_t K, kl_
     double ratio[KL_LANES];
     KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64)
         kl_store_f64(ratio + j, kl_load_f64(s->q + j) / kl_load_f64(s->p + j));
-    kl_direct_sums_of(pairs, which, ratio, K, s);
+    kl_direct_sums_of(pairs, which, 0, ratio, K, s);
     KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64) {
         vf64 q = kl_load_f64(s->q + j), x = kl_load_f64(s->d + j) / q;
         kl_store_f64(kl + j, kl_load_f64(s->g + j) / q - x * x * (0.5 + x * 0x1.5555555555555p-2));
@@ -301,9 +307,12 @@ static int kl_direct_probs(const kl_row_pair *pairs, int64_t n, int64_t K, doubl
 static double kl_entropy_probs(const double *p, kl_norm norm, int64_t K)
 {
     /* Sums near the ends of the exponent range are brought to [1/2, 1) by two exact factors. */
-    int exponent = 0;
-    if (!(norm.a > 0x1p-400 && norm.a < 0x1p400)) frexp(norm.a, &exponent);
-    const double first = ldexp(1, -exponent / 2), second = ldexp(1, -exponent - -exponent / 2);
+    double first = 1, second = 1;
+    if (!kl_is_usual(norm)) {
+        int exponent;
+        frexp(norm.a, &exponent);
+        first = ldexp(1, -exponent / 2), second = ldexp(1, -exponent - -exponent / 2);
+    }
     const double total = norm.a * first * second;
     int64_t major = -1;
     double buffer[KL_LANES];
