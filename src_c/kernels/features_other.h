@@ -104,7 +104,7 @@ KL_INLINE void kl_ratio_features(const kl_divergence *f, int mean, const kl_bins
     const vf64 zero = {0};
     for (int64_t k = 0; k < n; k += KL_W64) {
         vf64 row = kl_load_f64(b->p + k), c = kl_load_f64(b->q + k), d = kl_load_f64(b->d + k);
-        vf64 g = kl_load_f64(b->g + k), x, offset = zero, spread;
+        vf64 x, offset = zero, spread;
         switch (f->kind) {
         case KL_ITAKURA_SAITO: {
             vf64 log = kl_load_f64(b->log + k), to = mean ? log : -log, ratio = mean ? row / c : c / row;
@@ -115,7 +115,7 @@ KL_INLINE void kl_ratio_features(const kl_divergence *f, int mean, const kl_bins
         }
         case KL_SKEW_JS: case KL_SKEW_KL:
             x = share * (d / c);
-            spread = (f->kind == KL_SKEW_KL && mean ? 1 : share) * g;
+            spread = (f->kind == KL_SKEW_KL && mean ? 1 : share) * kl_load_f64(b->g + k);
             offset = f->kind == KL_SKEW_KL && !mean ? zero : spread;
             break;
         default:
@@ -129,16 +129,34 @@ KL_INLINE void kl_ratio_features(const kl_divergence *f, int mean, const kl_bins
     }
 }
 
+/* What of a bin the features take: see kl_fill. */
+static int kl_feature_needs(const kl_divergence *f, int mean)
+{
+    switch (f->kind) {
+    case KL_SKEW_JS: case KL_SKEW_KL: return KL_NEEDS_G;
+    case KL_POWER: return mean || !kl_needs_of(KL_POWER, f->number)
+        ? kl_needs_of(KL_POWER, f->number) : KL_NEEDS_LOG | KL_NEEDS_LOW | KL_NEEDS_BACK;
+    default: return kl_needs_of(f->kind, f->number);
+    }
+}
+
+/* A call: `need` is no constant here. */
+static __attribute__((noinline)) int64_t kl_fill_as_needed(kl_bins *bins, const kl_pair *pair, int64_t begin, int need)
+{
+    return kl_fill(bins, pair, begin, need);
+}
+
 /* `out`: K features, or 2 K for Jeffreys. */
 static kl_feature_row kl_other_features(const kl_divergence *f, int32_t role, int32_t domain, const double *row,
                                         kl_norm norm, const kl_center *center, int64_t K, double *out)
 {
     const int mean = role == KL_MEAN, twice = f->kind == KL_JEFFREYS;
-    const int power = f->kind == KL_POWER, plain = power && !kl_needs_logs(KL_POWER, f->number);
-    const int logs = f->kind != KL_VARIATION && f->kind != KL_TRIANGULAR && !plain;
+    const int power = f->kind == KL_POWER, plain = power && !kl_needs_of(KL_POWER, f->number);
+    const int need = kl_feature_needs(f, mean);
     double offset = 0, spread = 0;
     if (domain != KL_LOGITS && !(norm.a > 0x1p-900 && norm.a < 0x1p900)) return kl_lost_row(out, K << twice);
-    const kl_pair pair = kl_pair_with(domain, row, norm, center, K);
+    kl_pair pair;
+    kl_pair_with(&pair, domain, row, norm, center, K);
     kl_sum offsets = kl_sum_zero(), spreads = kl_sum_zero();
     kl_lanes squares_of = kl_lanes_zero();
     kl_bins bins;
@@ -146,7 +164,7 @@ static kl_feature_row kl_other_features(const kl_divergence *f, int32_t role, in
     double scales[3][KL_SUM_BLOCK];
     for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
         const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK;
-        const int64_t padded = kl_fill(&bins, &pair, begin, logs);
+        const int64_t padded = kl_fill_as_needed(&bins, &pair, begin, need);
         const double empty = domain == KL_LOGITS ? -INFINITY : 0;
         if (power || twice) /* probabilities that float64 cannot hold */
             for (int64_t k = 0; k < n; k++)

@@ -74,10 +74,15 @@ KL_INLINE vf64 kl_term_of(int kind, double number, double rest, const kl_bins *b
     }
 }
 
-KL_INLINE int kl_needs_logs(int kind, double number)
+/* What of a bin the term takes: see kl_fill. */
+KL_INLINE int kl_needs_of(int kind, double number)
 {
-    return kind == KL_KL || kind == KL_JEFFREYS || kind == KL_ITAKURA_SAITO
-        || (kind == KL_POWER && number != 0.5 && number != 2);
+    switch (kind) {
+    case KL_KL: return KL_NEEDS_G;
+    case KL_JEFFREYS: case KL_ITAKURA_SAITO: return KL_NEEDS_LOG;
+    case KL_POWER: return number == 0.5 || number == 2 ? 0 : KL_NEEDS_LOG | KL_NEEDS_LOW | KL_NEEDS_G;
+    default: return 0;
+    }
 }
 
 /* f'' at p = q over p: what an error common to all bins of a row costs is half of it times its square. */

@@ -16,7 +16,7 @@ KL_INLINE kl_sums kl_sum_terms(int kind, double number, double rest, const kl_pa
     vi64 faint = {0};
     kl_bins bins;
     for (int64_t begin = 0; begin < pair->K; begin += KL_SUM_BLOCK) {
-        const int64_t n = kl_fill(&bins, pair, begin, kl_needs_logs(kind, number));
+        const int64_t n = kl_fill(&bins, pair, begin, kl_needs_of(kind, number));
         kl_lanes block = kl_lanes_zero(), overlap_block = kl_lanes_zero();
         for (int64_t k = 0; k < n; k += KL_LANES)
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
@@ -82,8 +82,8 @@ static int kl_second_first(int32_t domain, const double *p, kl_norm np, const do
     int ep = 0, eq = 0;
     double first = np.a, second = nq.a;
     if (domain == KL_PROBS) {
-        first = frexp(np.a, &ep);
-        second = frexp(nq.a, &eq);
+        first = kl_fraction(np.a, &ep);
+        second = kl_fraction(nq.a, &eq);
     }
     if (first != second) return first > second;
     const double scale = ldexp(1, ep - eq); /* sums lie within 2^400 */
@@ -104,7 +104,8 @@ static double kl_general_value(const kl_divergence *f, int32_t domain, const dou
     }
     if (domain != KL_LOGITS && !(np.a > least && np.a < most && nq.a > least && nq.a < most))
         return kl_careful(f, domain, p, q, K);
-    const kl_pair pair = kl_pair_of(domain, p, np, q, nq, K);
+    kl_pair pair;
+    kl_pair_of(&pair, domain, p, np, q, nq, K);
     if (f->kind == KL_VARIATION) {
         const double variation = kl_variation(&pair);
         return variation >= KL_LEAST_VARIATION ? f->factor * variation : kl_careful(f, domain, p, q, K);
