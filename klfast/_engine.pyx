@@ -275,10 +275,14 @@ cdef class Stats:
     @property
     def refused(self):
         """(status, row, value) of the first refused row, or None."""
+        cdef int64_t t
+        cdef bint any_refused = False
+        for t in range(self.array.size):
+            any_refused = any_refused or self.each[t].stats.status != 0
+        if not any_refused:
+            return None
         bad = [(int(s["status_row"]), int(s["status"]), float(s["status_value"]))
                for s in self.array[self.array["status"] != 0]]
-        if not bad:
-            return None
         row, status, value = min(bad)
         return status, row, value
 
@@ -287,13 +291,13 @@ cdef double[:, ::1] scratch_for(int n_threads, int64_t size):
     # Whole cache lines, so that no two threads write to one and vectors do not straddle them.
     cdef int64_t row = (size + 7) // 8 * 8 + 8
     raw = np.empty(n_threads * row + 8)
-    start = -raw.__array_interface__["data"][0] % 64 // 8
+    cdef int64_t start = (-<int64_t>address(raw) & 63) // 8
     return raw[start:start + n_threads * row].reshape(n_threads, row)
 
 
 cdef uint8_t[:, ::1] workspaces(int n_threads, int64_t size):
     raw = np.empty((n_threads * ((size + 127) // 64 * 64)) + 64, np.uint8)
-    start = -raw.__array_interface__["data"][0] % 64
+    cdef int64_t start = -<int64_t>address(raw) & 63
     return raw[start:start + n_threads * ((size + 127) // 64 * 64)].reshape(n_threads, -1)
 
 
