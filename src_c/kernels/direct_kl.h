@@ -314,22 +314,25 @@ static double kl_entropy_probs(const double *p, kl_norm norm, int64_t K)
         first = ldexp(1, -exponent / 2), second = ldexp(1, -exponent - -exponent / 2);
     }
     const double total = norm.a * first * second;
-    int64_t major = -1;
-    double buffer[KL_LANES];
-    for (int64_t k = 0; k < K; k++)
-        if (p[k] > 0.5 * norm.a) major = k;
+    const vf64 half = kl_set_f64(0.5 * norm.a);
+    double major = 0, group[KL_LANES];
     kl_sum h = kl_sum_zero(), others = kl_sum_zero();
     const int64_t whole = K - K % KL_LANES;
     const vf64 inverse = kl_set_f64(1 / total * KL_UP);
     for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
         kl_lanes terms = kl_lanes_zero(), minor = kl_lanes_zero();
         for (int64_t k = begin; k < K && k < begin + KL_SUM_BLOCK; k += KL_LANES) {
-            const double *x = k < whole ? p + k : kl_tail(p, k, K, 0, buffer);
-            double without[KL_LANES];
-            memcpy(without, x, sizeof without);
-            if (major >= k && major < k + KL_LANES) without[major - k] = 0;
+            const double *x = k < whole ? p + k : kl_tail(p, k, K, 0, group);
+            vi64 large = {0};
+            KL_UNROLL for (int j = 0; j < KL_NV; j++) large |= kl_load_f64(x + j * KL_W64) > half;
+            if (KL_BITS_F64(large)) {
+                if (x != group) memcpy(group, x, sizeof group);
+                for (int l = 0; l < KL_LANES; l++)
+                    if (group[l] > half[0]) major = group[l], group[l] = 0;
+                x = group;
+            }
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-                vf64 pk = kl_load_f64(without + j * KL_W64) * first * second, pn = pk * inverse;
+                vf64 pk = kl_load_f64(x + j * KL_W64) * first * second, pn = pk * inverse;
                 vf64 unit = kl_set_f64(KL_UP);
                 vf64 log_inverse = kl_log_value(kl_log_reduce(unit, pn, unit - pn));
                 terms.v[j] += kl_select(pn == 0, (vf64){0}, pn * log_inverse);
@@ -341,6 +344,6 @@ static double kl_entropy_probs(const double *p, kl_norm norm, int64_t K)
     }
     const double rest = kl_sum_total(&others) / total;
     double value = kl_sum_total(&h) / KL_UP;
-    if (major >= 0) value -= p[major] / norm.a * log1p(-rest);
+    if (major > 0) value -= major / norm.a * log1p(-rest);
     return value;
 }

@@ -182,6 +182,24 @@ static void kl_rowwise_weights(const kl_divergence *f, const kl_rows *P, const k
     }
 }
 
+KL_INLINE double kl_entropy_of(int32_t domain, const double *row, kl_norm norm, int64_t K)
+{
+    return domain == KL_LOGITS ? kl_entropy_logits(row, norm, K) : kl_entropy_probs(row, norm, K);
+}
+
+/* Entropies of rows that were checked, onto their values. */
+static void kl_add_entropies(const kl_divergence *f, const kl_rows *P, int64_t begin, int64_t end, double *out,
+                             double *scratch)
+{
+    for (int64_t i = begin; i < end; i++) {
+        const double *row = kl_read(P, i, scratch);
+        int32_t zeros = 0; /* not asked for */
+        kl_norm norm;
+        kl_scan_row(P->domain, row, 0, P->n_cols, -1, &norm, &zeros);
+        out[i] += f->factor * kl_entropy_of(P->domain, row, norm, P->n_cols);
+    }
+}
+
 static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *Q, int64_t begin, int64_t end,
                        double tolerance_p, double tolerance_q, int32_t single, double *out, double *scratch,
                        kl_stats *stats)
@@ -191,9 +209,11 @@ static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *
     const double tolerances[2] = {tolerance_p, tolerance_q};
     kl_row_pair pairs[KL_IN_FLIGHT];
     stats->isa_ran |= KL_ISA_BIT;
-    if (f->kind == KL_KL && f->finish == KL_LINEAR && (probs || P->domain == KL_LOGITS) && !f->adds_entropy) {
+    if (f->kind == KL_KL && f->finish == KL_LINEAR && (probs || P->domain == KL_LOGITS)) {
+        const int32_t brief = single && !f->adds_entropy;
         if (probs) kl_rowwise_weights(f, P, Q, begin, end, tolerances, out, scratch, stats);
-        else kl_rowwise_logits(f, P, Q, begin, end, tolerances, single, out, scratch, stats);
+        else kl_rowwise_logits(f, P, Q, begin, end, tolerances, brief, out, scratch, stats);
+        if (f->adds_entropy && stats->status == KL_ROW_OK) kl_add_entropies(f, P, begin, end, out, scratch);
         return;
     }
     for (int64_t first = begin; first < end; first += group) {
@@ -201,12 +221,6 @@ static void kl_rowwise(const kl_divergence *f, const kl_rows *P, const kl_rows *
         int32_t zeros = 0; /* not asked for */
         if (!kl_read_pairs(P, Q, first, n, tolerances, pairs, &zeros, scratch, stats)) return;
         kl_values(f, P->domain, pairs, n, K, out + first);
-        if (!f->adds_entropy) continue;
-        for (int64_t r = 0; r < n; r++) {
-            const kl_row_pair *x = pairs + r;
-            const double h = probs ? kl_entropy_probs(x->p, x->np, K) : kl_entropy_logits(x->p, x->np, K);
-            out[first + r] += f->factor * h;
-        }
     }
 }
 
@@ -216,7 +230,6 @@ static void kl_entropy(const kl_rows *rows, const kl_norm *norms, int64_t begin,
     stats->isa_ran |= KL_ISA_BIT;
     for (int64_t i = begin; i < end; i++) {
         const double *row = kl_read(rows, i, scratch);
-        out[i] = rows->domain == KL_PROBS ? kl_entropy_probs(row, norms[i], rows->n_cols)
-                                          : kl_entropy_logits(row, norms[i], rows->n_cols);
+        out[i] = kl_entropy_of(rows->domain, row, norms[i], rows->n_cols);
     }
 }

@@ -199,19 +199,53 @@ static kl_row_status kl_scan_logits(const double *a, int64_t K, double tolerance
     return KL_ROW_OK;
 }
 
-/* H = sum pbar * (log S + max - a): nonnegative terms, the largest bin's by log1p. */
+/* H of a row whose other bins weigh next to nothing beside the largest, below the range of kl_exp_times. */
+static __attribute__((noinline)) double kl_entropy_faint(const double *a, double max, int64_t K)
+{
+    double rest = 0, sum = 0;
+    int64_t major = 0;
+    while (major < K && a[major] != max) major++;
+    for (int64_t k = 0; k < K; k++) {
+        const double weight = k == major ? 0 : exp(a[k] - max);
+        rest += weight;
+        if (weight > 0) sum += weight * (max - a[k]);
+    }
+    return log1p(rest) + sum / (1 + rest);
+}
+
+#define KL_FAINT 0x1p-900
+
+/* H = log S + sum pbar (max - a): nonnegative terms. The largest bin's, the first one's of several, is 0, and with the
+ * weights relative to it S = 1 + rest. */
 static double kl_entropy_logits(const double *a, kl_norm norm, int64_t K)
 {
-    int64_t major = 0;
-    for (int64_t k = 0; k < K; k++)
-        if (a[k] == norm.a) { major = k; break; }
-    double rest = 0, log_sum, sum = 0;
-    for (int64_t k = 0; k < K; k++)
-        if (k != major && a[k] != -INFINITY) rest += exp(a[k] - norm.a);
-    log_sum = log1p(rest); /* the largest weight is e^0 = 1 */
-    for (int64_t k = 0; k < K; k++) {
-        const double weight = k == major ? 0 : exp(a[k] - norm.a);
-        if (weight > 0) sum += weight * ((norm.a - a[k]) + log_sum);
+    const vf64 max = kl_set_f64(norm.a);
+    kl_sum rests = kl_sum_zero(), sums = kl_sum_zero();
+    double group[KL_LANES];
+    int found = 0;
+    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
+        kl_lanes rest = kl_lanes_zero(), sum = kl_lanes_zero();
+        for (int64_t k = begin; k < K && k < begin + KL_SUM_BLOCK; k += KL_LANES) {
+            const double *x = k + KL_LANES <= K ? a + k : kl_tail(a, k, K, -INFINITY, group);
+            vi64 largest = {0};
+            KL_UNROLL for (int j = 0; j < KL_NV; j++) largest |= kl_load_f64(x + j * KL_W64) == max;
+            if (!found && KL_BITS_F64(largest)) {
+                if (x != group) memcpy(group, x, sizeof group);
+                for (int l = 0; l < KL_LANES && !found; l++)
+                    if (group[l] == norm.a) group[l] = -INFINITY, found = 1;
+                x = group;
+            }
+            KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+                const vf64 u = KL_MAX_F64(kl_load_f64(x + j * KL_W64) - max, kl_set_f64(-1000)); /* a mask, too */
+                const vf64 weight = kl_softmax_weight(u, (kl_softmax_base){0, 0});
+                rest.v[j] += weight;
+                sum.v[j] = KL_FMA_F64(weight, -u, sum.v[j]);
+            }
+        }
+        kl_sum_add(&rests, &rest);
+        kl_sum_add(&sums, &sum);
     }
-    return (sum + log_sum) / (1 + rest);
+    const double rest = kl_sum_total(&rests);
+    if (rest < KL_FAINT) return kl_entropy_faint(a, norm.a, K);
+    return log1p(rest) + kl_sum_total(&sums) / (1 + rest);
 }
