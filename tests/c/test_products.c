@@ -4,7 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-double get(const void *x, int64_t i, int single) { return single ? ((float *)x)[i] : ((double *)x)[i]; }
+double get(const void *x, int64_t i, int single)
+{
+    return single ? ((const float *)x)[i] : ((const double *)x)[i];
+}
+
 void set(void *x, int64_t i, int single, double value)
 {
     if (single) ((float *)x)[i] = (float)value;
