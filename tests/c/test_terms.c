@@ -1,5 +1,6 @@
-/* The terms of the sums over bins one by one. The certificate allows each 84 units of roundoff of what its bin adds to
- * the two offsets, SKEW in float64 140, and 4 / (1 - a) more (plan.sum_certificate); asked for here are six sevenths. */
+/* The terms of the sums over bins one by one, and for rows far apart their sums. The certificate allows a term 84 units
+ * of roundoff of what its bin adds to the two offsets, SKEW in float64 140, and 4 / (1 - a) more
+ * (plan.sum_certificate); asked for here are six sevenths. */
 #include "check.h"
 
 #include <stdlib.h>
@@ -86,7 +87,8 @@ static void test_alone(const kl_kernels *k, int single)
                 const double off = (double)(fabsl(got[i] - exact) / (exact * unit * allowed(z[i])));
                 if (exact > 0 ? !(off <= worst) : got[i] != 0) worst = off, at = z[i];
             }
-            CHECK(worst <= 1, "%s: JS, single %d, form %d: %.2f of the bound at z = %.17g", k->name, single, form, worst, at);
+            CHECK(worst <= 1, "%s: JS, single %d, form %d: %.2f of the bound at z = %.17g", k->name, single, form,
+                  worst, at);
         }
 }
 
@@ -126,31 +128,131 @@ static void test_pair_of(const kl_kernels *k, kl_shape shape, int single, double
           single, w, worst, at_p, at_q);
 }
 
-/* f log(f) and p log(f), f = m/c and p (of p/c) made of two features: of the bound of plan.far_certificate what a bin
- * adds to it. p is at most gain f. */
+/* f log(f) or p log(f), f = m/c and p (of p/c) made of two features, and the units of roundoff that it may be off by: a
+ * bin's part in the bound of plan.far_certificate. p is at most gain f. */
+static long double far_term(kl_shape shape, int single, double number, double x, double y, double *off)
+{
+    const double range = single ? 19 : 40, log_units = single ? 9 : 38;
+    const long double z = (long double)x + y, f = z > -1 ? 1 + z : 0, log = f > 0 ? logl(f) : 0;
+    const double p = fmax(0, 1 + x * number), size = f > 0 ? fmin(fabs((double)log), range) : range;
+    if (shape == KL_SUM_SKEW) *off = 37 * number + p * (4 + log_units + 8 * size) + 4 * (1 + p) * size;
+    else *off = (5 + 4 * (double)f) * (1 + size) + (double)f * (log_units + 7 * size);
+    return (shape == KL_SUM_SKEW ? p : f) * log;
+}
+
 static void test_far_pair_of(const kl_kernels *k, kl_shape shape, int single, double w)
 {
     static double x[64], y[COLS], got[64 * COLS];
-    const int skew = shape == KL_SUM_SKEW, rows = single ? k->mr32 : k->mr64;
-    const double unit = single ? 0x1p-24 : 0x1p-53, number = stored(skew ? 1 / w : w, single), range = single ? 19 : 40;
-    const double least[2] = {stored(w, single), stored(1 - w, single)}, log_units = single ? 9 : 38;
+    const int rows = single ? k->mr32 : k->mr64;
+    const double unit = single ? 0x1p-24 : 0x1p-53, number = stored(shape == KL_SUM_SKEW ? 1 / w : w, single);
+    const double least[2] = {stored(w, single), stored(1 - w, single)};
     double worst = 0, at_x = 0, at_y = 0;
     for (int i = 0; i < rows; i++) x[i] = fmax(stored(w * (ratio(1) - 1), single), -least[0]);
     for (int j = 0; j < COLS; j++) y[j] = fmax(stored((1 - w) * (ratio(1) - 1), single), -least[1]);
     terms(k, shape, single, 1, x, rows, y, COLS, number, got);
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < COLS; j++) {
-            const long double z = (long double)x[i] + y[j], f = z > -1 ? 1 + z : 0, log = f > 0 ? logl(f) : 0;
-            const double p = fmax(0, 1 + x[i] * number), size = f > 0 ? fmin(fabs((double)log), range) : range;
-            const long double exact = (skew ? p : f) * log;
-            const double off = (5 + 4 * (double)f) * (1 + size) + (double)f * (log_units + 7 * size);
-            const double skew_off = 37 * number + p * (4 + log_units + 8 * size) + 4 * (1 + p) * size;
-            const double miss = (double)fabsl(got[i * COLS + j] - exact) / (unit * (skew ? skew_off : off));
+            double off;
+            const long double exact = far_term(shape, single, number, x[i], y[j], &off);
+            const double miss = (double)fabsl(got[i * COLS + j] - exact) / (unit * off);
             if (!(miss <= worst)) worst = miss, at_x = x[i], at_y = y[j];
         }
     CHECK(worst <= 1, "%s: far, shape %d, single %d, w = %g: %.2f of the bound at x = %.17g, y = %.17g", k->name, shape,
           single, w, worst, at_x, at_y);
     CHECK(worst > 0.01, "%s: far, shape %d, single %d: never off by a hundredth of the bound", k->name, shape, single);
+}
+
+/* ---- their sums over many bins ---- */
+
+enum { SUM_BINS = 513, SUM_PANELS = 2 * 32, SUM_VALUES = SUM_PANELS * SUM_PANELS };
+
+/* Of p or q, whose weight is `share`: empty, near the centre, or such that no bin outweighs the others. */
+static double far_feature(double share, int single)
+{
+    const uint64_t form = random_bits() % 8;
+    const double other = form == 0 ? 0 : form == 1 ? 1 + uniform(-1e-3, 1e-3) : exp(uniform(-4, 2));
+    return fmax(stored(share * (other - 1), single), -stored(share, single));
+}
+
+/* Two panels of rows and two of columns, one row and one column short of full. */
+static kl_product_args far_sums(const kl_kernels *k, kl_shape shape, int single, double w, int64_t K, side s, region *r)
+{
+    static double zero[SUM_PANELS], row_slack[SUM_PANELS], col_slack[SUM_PANELS];
+    static uint32_t doubts[SUM_VALUES];
+    const int64_t mr = single ? k->mr32 : k->mr64, nr = single ? k->nr32 : k->nr64;
+    const size_t size = single ? 4 : 8;
+    void *left = place(r[0], (size_t)(2 * mr * K) * size, s), *right = place(r[1], (size_t)(2 * nr * K) * size, s);
+    void *weights = place(r[2], (size_t)K * size, s);
+    for (int64_t i = 0; i < 2 * mr * K; i++) set(left, i, single, far_feature(w, single));
+    for (int64_t i = 0; i < 2 * nr * K; i++) set(right, i, single, far_feature(1 - w, single));
+    for (int64_t i = 0; i < K; i++) set(weights, i, single, uniform(0.02, 1.5));
+    for (int64_t i = 0; i < SUM_PANELS; i++) { /* far are pairs whose slacks add up to 1 / far_from */
+        set(row_slack, i, single, 0.25 * (double)(1 + random_bits() % 3));
+        set(col_slack, i, single, 0.25 * (double)(1 + random_bits() % 3));
+    }
+    return (kl_product_args){
+        .left = left, .right = right, .row_offset = zero, .row_norm = zero, .row_slack = row_slack, .col_offset = zero,
+        .col_norm = zero, .col_slack = col_slack, .K = K, .weights = weights,
+        .number = stored(shape == KL_SUM_SKEW ? 1 / w : w, single), .rows = 2 * mr - 1, .cols = 2 * nr - 1, .accept = 1,
+        .far = {.base = -1e30}, .out_stride = 2 * nr - 1, .doubts = doubts,
+    };
+}
+
+/* What the sum of row i and column j is off by, as a part of its bound: those of its bins, and the additions. */
+static double far_miss(const kl_kernels *k, kl_shape shape, int single, const kl_product_args *a, int64_t i, int64_t j)
+{
+    const int64_t mr = single ? k->mr32 : k->mr64, nr = single ? k->nr32 : k->nr64, K = a->K, parts = (K + 31) / 32;
+    const int64_t additions = (K < 32 ? K : 32) + (parts < 8 ? parts : 8) + (K + 255) / 256;
+    const long double unit = single ? 0x1p-24L : 0x1p-53L;
+    long double sum = 0, allowed = 0;
+    for (int64_t t = 0; t < K; t++) {
+        const double c = get(a->weights, t, single), x = get(a->left, i / mr * mr * K + t * mr + i % mr, single);
+        const double y = get(a->right, j / nr * nr * K + t * nr + j % nr, single);
+        double off;
+        const long double term = far_term(shape, single, a->number, x, y, &off);
+        sum += c * term, allowed += c * (off + (double)additions * fabsl(term));
+    }
+    return (double)(fabsl(-get(a->out, i * a->out_stride + j, single) - sum) / (unit * allowed));
+}
+
+/* Chains of bins, and what is left of one: within the bound. Where pairs of a tile take different forms, each has the
+ * value that it has where all take its own. */
+static void test_far_sums(const kl_kernels *k, kl_shape shape, int single, double w, int64_t K, side s, region *r)
+{
+    static double values[3][SUM_VALUES];
+    kl_product_args a = far_sums(k, shape, single, w, K, s, r);
+    double worst = 0;
+    int same = 1;
+    for (int form = 0; form < 3; form++) { /* none far, some, all */
+        kl_stats stats = {0};
+        a.far_from = form == 2 ? 4 : form, a.out = values[form];
+        k->dense[single][shape](&a, &stats);
+    }
+    for (int64_t i = 0; i < a.rows; i++)
+        for (int64_t j = 0; j < a.cols; j++) {
+            const int64_t at = i * a.out_stride + j;
+            const int far = get(a.row_slack, i, single) + get(a.col_slack, j, single) >= 1;
+            const double miss = far_miss(k, shape, single, &a, i, j);
+            if (!(miss <= worst)) worst = miss;
+            same &= get(values[1], at, single) == get(values[far ? 2 : 0], at, single);
+        }
+    CHECK(worst <= 1, "%s: far sums, shape %d, single %d, w = %g, %ld bins: %.2f of the bound", k->name, shape, single,
+          w, (long)K, worst);
+    CHECK(worst > 0.001, "%s: far sums, shape %d, single %d, %ld bins: never off by a thousandth of the bound", k->name,
+          shape, single, (long)K);
+    CHECK(same, "%s: shape %d, single %d, %ld bins: far values depend on their tile", k->name, shape, single, (long)K);
+}
+
+static void test_far_chains(const kl_kernels *k)
+{
+    const int64_t bins[] = {1, 31, 32, 33, 64, 65, 100, 256, 257, 300, SUM_BINS};
+    const double shares[] = {0.5, 0.1, 0.999};
+    const size_t features = (size_t)SUM_PANELS * SUM_BINS * 8;
+    region r[3] = {region_new(features), region_new(features), region_new(SUM_BINS * 8)};
+    for (int form = 0; form < 8; form++)
+        for (int l = 0; l < 11; l++)
+            test_far_sums(k, form & 1 ? KL_SUM_SKEW : KL_SUM_JS, form >> 1 & 1, shares[(l + form) % 3], bins[l],
+                          form & 4 ? AT_START : AT_END, r);
 }
 
 void test_terms(const kl_kernels *k)
@@ -162,4 +264,5 @@ void test_terms(const kl_kernels *k)
             for (kl_shape shape = KL_SUM_JS; shape <= KL_SUM_SKEW; shape++)
                 test_pair_of(k, shape, single, shares[pass % 5]), test_far_pair_of(k, shape, single, shares[pass % 5]);
     }
+    test_far_chains(k);
 }
