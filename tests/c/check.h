@@ -84,6 +84,9 @@ static inline double direct_value(const kl_kernels *k, const kl_divergence *f, i
 double get(const void *x, int64_t i, int single);
 void set(void *x, int64_t i, int single, double value);
 
+/* (p log(p/q) - p + q) / q of z = (p - q) / q: (1 + z) log(1 + z) - z, without its cancellation. */
+long double term_over_q(long double z);
+
 /* What the tile of a shape adds up: x y, or a function of two features and the centre (src_c/kernels/elementwise.h).
  * `size` gets the magnitude of the parts that it is made of. */
 long double tile_term(kl_shape, double x, double y, double c, double number, long double *size);

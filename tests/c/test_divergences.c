@@ -22,8 +22,8 @@ static long double log_ratio(long double p, long double q)
     return fabsl(p - q) < q / 2 ? log1pl((p - q) / q) : logl(p / q);
 }
 
-/* p log(p/q) - p + q */
-static long double g_of(long double p, long double q) { return p > 0 ? p * log_ratio(p, q) - p + q : q; }
+/* p log(p/q) - p + q. Its parts cancel: of two bins 1e-5 apart, long double would keep nine digits. */
+static long double g_of(long double p, long double q) { return q * term_over_q((p - q) / q); }
 
 static long double term_of(const kl_divergence *f, long double p, long double q)
 {

@@ -14,7 +14,7 @@ static long double series(long double z, int second)
     for (int k = 2; k < 18; k++) power *= -z, sum += second ? power / k : -power / (k * (k - 1));
     return sum;
 }
-static long double mixture(long double z)
+long double term_over_q(long double z)
 {
     return z <= -1 ? 1 : fabsl(z) < 0x1p-7L ? series(z, 0) : (1 + z) * log1pl(z) - z;
 }
@@ -83,7 +83,7 @@ static void test_alone(const kl_kernels *k, int single)
             fill_z(z, COLS, form, single);
             terms(k, KL_SUM_JS, single, 0, &none, 1, z, COLS, 2, got);
             for (int64_t i = 0; i < COLS; i++) {
-                const long double exact = mixture(z[i]);
+                const long double exact = term_over_q(z[i]);
                 const double off = (double)(fabsl(got[i] - exact) / (exact * unit * allowed(z[i])));
                 if (exact > 0 ? !(off <= worst) : got[i] != 0) worst = off, at = z[i];
             }
@@ -118,9 +118,9 @@ static void test_pair_of(const kl_kernels *k, kl_shape shape, int single, double
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < COLS; j++) {
             const long double z = (long double)x[i] + y[j], u = (long double)x[i] * number;
-            const long double exact = skew ? skewed(u, z) : mixture(z);
-            const long double size = (skew ? 1 : w) * mixture(x[i] / (long double)w)
-                                   + (1 - w) * mixture(y[j] / (1 - (long double)w));
+            const long double exact = skew ? skewed(u, z) : term_over_q(z);
+            const long double size = (skew ? 1 : w) * term_over_q(x[i] / (long double)w)
+                                   + (1 - w) * term_over_q(y[j] / (1 - (long double)w));
             const double off = (double)(fabsl(got[i * COLS + j] - exact) / (units * unit * size));
             if (size > 0 ? !(off <= worst) : got[i * COLS + j] != 0) worst = off, at_p = p[i], at_q = q[j];
         }
