@@ -1,8 +1,8 @@
 /* Everything that an ISA provides, compiled with its flags: its file defines the vectors and includes this. */
 #include "vec.h"
 #include "sum.h"
-#include "read.h"
 #include "log_ratio.h"
+#include "read.h"
 #include "direct_kl.h"
 #include "softmax.h"
 #include "logit_pass.h"

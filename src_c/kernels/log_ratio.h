@@ -69,3 +69,19 @@ KL_INLINE vf64 kl_log_value(kl_log_reduced r)
     vf64 w = r.v * r.v, small = KL_FMA_F64(r.v, w * kl_atanh_series(w), r.v + r.v);
     return kl_times_exponent(r.shift, KL_LN2) + small;
 }
+
+/* ln 2 with 32 bits, and the rest: n * high is exact for |n| < 2^21. */
+#define KL_LN2_HIGH32 0x1.62e42feep-1
+#define KL_LN2_REST 0x1.a39ef35793c76p-33
+
+typedef struct { vf64 high, low; } vf64x2; /* an unevaluated sum */
+
+/* log(p/q) = e ln2 + 2 atanh(v), with the rounding errors of its sum. */
+KL_INLINE vf64x2 kl_log_exact(kl_log_reduced r)
+{
+    vf64 e = kl_times_exponent(r.shift, 1), w = r.v * r.v;
+    vf64 small = KL_FMA_F64(r.v, w * kl_atanh_series(w), r.v + r.v);
+    vf64 high = e * KL_LN2_HIGH32, sum = high + small, z = sum - high; /* e has at most 12 bits: no rounding */
+    vf64 low = ((high - (sum - z)) + (small - z)) + e * KL_LN2_REST, log = sum + low;
+    return (vf64x2){log, (sum - log) + low};
+}

@@ -6,16 +6,6 @@
  * the time, and tells whether a logit was `beyond` the range in which both do the same to the bit.
  */
 
-/* log(p/q) = e ln2 + 2 atanh(v), with the rounding errors of its sum. */
-KL_INLINE vf64x2 kl_log_exact(kl_log_reduced r)
-{
-    vf64 e = kl_times_exponent(r.shift, 1), w = r.v * r.v;
-    vf64 small = KL_FMA_F64(r.v, w * kl_atanh_series(w), r.v + r.v);
-    vf64 high = e * KL_LN2_HIGH32, sum = high + small, z = sum - high; /* e has at most 12 bits: no rounding */
-    vf64 low = ((high - (sum - z)) + (small - z)) + e * KL_LN2_REST, log = sum + low;
-    return (vf64x2){log, (sum - log) + low};
-}
-
 /* log(b/a) of two sums */
 KL_INLINE vf64x2 kl_log_of_sums(vf64 a, vf64 b) { return kl_log_exact(kl_log_reduce(b, a, b - a)); }
 

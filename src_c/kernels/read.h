@@ -100,6 +100,31 @@ static void kl_join(const kl_rows *rows, int64_t i, double *out)
         kl_widen(KL_FLOAT64, part->data + i * part->row_stride, part->col_stride, part->n_cols, out);
 }
 
+/* Logarithms in place, within 2 ulp. A lane group with a number out of the ordinary goes by log, whatever the width of vectors. */
+static void kl_take_logs(double *x, int64_t K)
+{
+    const vf64 one = kl_set_f64(1);
+    double last[KL_LANES];
+    for (int64_t k = 0; k < K; k += KL_LANES) {
+        const int64_t n = K - k < KL_LANES ? K - k : KL_LANES;
+        double *group = n == KL_LANES ? x + k : last;
+        vi64 ordinary = ~(vi64){0};
+        if (group == last) kl_tail(x, k, K, 1, last);
+        KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64) {
+            const vf64 v = kl_load_f64(group + j);
+            ordinary &= (v > 0x1p-900) & (v < 0x1p900);
+        }
+        if (KL_BITS_F64(ordinary) == (1u << KL_W64) - 1)
+            KL_UNROLL for (int j = 0; j < KL_LANES; j += KL_W64) {
+                const vf64 v = kl_load_f64(group + j);
+                kl_store_f64(group + j, kl_log_exact(kl_log_reduce(v, one, v - one)).high);
+            }
+        else
+            for (int64_t j = 0; j < n; j++) group[j] = log(group[j]);
+        if (group == last) memcpy(x + k, last, (size_t)n * sizeof *x);
+    }
+}
+
 static const double *kl_read(const kl_rows *rows, int64_t i, double *scratch)
 {
     const int64_t K = rows->n_cols, at = rows->index ? rows->index[i] : i;
@@ -115,7 +140,6 @@ static const double *kl_read(const kl_rows *rows, int64_t i, double *scratch)
         if (rows->weight_by_sum) weight *= kl_row_sum(scratch, 0, K, NULL);
         for (int64_t k = 0; k < K; k++) scratch[k] = scratch[k] + weight * rows->prior[k];
     }
-    if (rows->take_log)
-        for (int64_t k = 0; k < K; k++) scratch[k] = log(scratch[k]);
+    if (rows->take_log) kl_take_logs(scratch, K);
     return scratch;
 }

@@ -22,12 +22,6 @@ static const double KL_EXP2[8] __attribute__((aligned(64))) = {
     0x1p-256, 0x1.f72b83c7d517bp-257, 0x1.f06fe0a31b715p-257, 0x1.ebfdad5362a27p-257,
     0x1.ea09e667f3bcdp-257, 0x1.eace5422aa0dbp-257, 0x1.ee89f995ad3adp-257, 0x1.f5818dcfba487p-257};
 
-/* ln 2 with 32 bits, and the rest: n * high is exact for |n| < 2^21. */
-#define KL_LN2_HIGH32 0x1.62e42feep-1
-#define KL_LN2_REST 0x1.a39ef35793c76p-33
-
-typedef struct { vf64 high, low; } vf64x2; /* an unevaluated sum */
-
 KL_INLINE vf64x2 kl_two_diff(vf64 a, vf64 b)
 {
     vf64 h = a - b, z = h - a;
