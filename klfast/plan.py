@@ -234,6 +234,10 @@ def row_work(size: int, is_family: bool) -> int:
     return size * (BINS_A_PARAMETER if is_family else 1)
 
 
+# Bins of the first slab of a call row by row, 10 ms of KL and 100 of other divergences: most calls are one slab.
+FIRST_BINS = 1 << 24
+
+
 def worth(threads: int, bins: int) -> int:
     """How many of `threads` are worth waking for this many bins of work."""
     return max(1, min(threads, bins // WORK_A_THREAD))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from . import _engine, consumers
+from . import _engine, consumers, plan
 from .distributions import Categorical
 from .encoding import as_measure, refused
 
@@ -61,7 +61,8 @@ def run(d, form, p, q, pv, qv, shape, out, threads, first=0):
             raise (q if is_q else p).refusal(Q if second else P, "Q" if is_q else "P",
                                              status - _engine.ROW_OF_Q * second, row, value, place(first + row, shape))
 
-    consumers.run_slabs(n, max(1, min(n, (1 << 20) // P.shape[1])), work, False)
+    bins = plan.row_work(P.shape[1], P.domain == _engine.FAMILY)
+    consumers.run_slabs(n, max(1, min(n, (1 << 20) // P.shape[1])), work, False, first=max(1, plan.FIRST_BINS // bins))
 
 
 def meet(d, p, q, p_values, q_values, place_of, threads):
