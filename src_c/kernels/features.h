@@ -187,13 +187,12 @@ KL_INLINE void kl_probs_rows(int role, int single, int brief, int bare, const vo
     for (int64_t i = 0; i < n; i++, out += K) {
         const vf64 factor = kl_set_f64(inverse[i]);
         kl_sum g = kl_sum_zero();
-        s.squares = s.missing = kl_lanes_zero();
+        s.g = s.squares = s.missing = kl_lanes_zero();
         s.least = kl_set_f64(1);
         for (int64_t k = 0; k < K; k += KL_SUM_BLOCK) {
             const int64_t end = k + KL_SUM_BLOCK < whole ? k + KL_SUM_BLOCK : whole;
             const kl_feature_bins b = {(const char *)rows[i] + k * size, NULL, center->probs + k, scale + k,
                                        center->inverse + k, out + k};
-            s.g = kl_lanes_zero();
             kl_probs_bins(role, single, brief, bare, &s, b, end - k, factor);
             if (part && K - k < KL_SUM_BLOCK) {
                 kl_wide_tail(rows[i], whole, K, single, 0, tails[3]);
@@ -201,10 +200,13 @@ KL_INLINE void kl_probs_rows(int role, int single, int brief, int bare, const vo
                 kl_probs_bins(role, 0, brief, bare, &s, rest, KL_LANES, factor);
                 memcpy(out + whole, tails[4], (size_t)(K - whole) * sizeof *out);
             }
+            if (K <= KL_SUM_BLOCK) break; /* one block: nothing to compensate */
             kl_sum_add(&g, &s.g);
+            s.g = kl_lanes_zero();
         }
+        const double total = K <= KL_SUM_BLOCK ? kl_lanes_total(&s.g) : kl_sum_total(&g);
         const double missing = bare ? kl_lanes_total(&s.missing) : 0;
-        sums[i] = (kl_probs_sums){kl_sum_total(&g), missing, kl_lanes_total(&s.squares), 1};
+        sums[i] = (kl_probs_sums){total, missing, kl_lanes_total(&s.squares), 1};
         for (int l = 0; l < KL_W64 && bare; l++) sums[i].least = fmin(sums[i].least, s.least[l]);
     }
 }
