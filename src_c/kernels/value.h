@@ -26,11 +26,16 @@ KL_INLINE kl_sums kl_sum_terms(int kind, double number, double rest, const kl_pa
                 differences.v[j] += kl_load_f64(bins.d + k + j * KL_W64);
                 if (pair->domain == KL_LOGITS) faint |= bins.faint;
             }
+        if (pair->K <= KL_SUM_BLOCK) { /* one block: nothing to compensate */
+            terms.high = block;
+            overlaps.high = overlap_block;
+            break;
+        }
         kl_sum_add(&terms, &block);
         if (kind == KL_POWER) kl_sum_add(&overlaps, &overlap_block);
     }
-    return (kl_sums){kl_sum_total(&terms), kl_sum_total(&overlaps), kl_lanes_total(&differences),
-                     KL_BITS_F64(faint) != 0};
+    return (kl_sums){kl_row_total(&terms, pair->K), kind == KL_POWER ? kl_row_total(&overlaps, pair->K) : 0,
+                     kl_lanes_total(&differences), KL_BITS_F64(faint) != 0};
 }
 
 static double kl_variation(const kl_pair *pair)
