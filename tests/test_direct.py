@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 
+import mpmath
 import numpy as np
 import pytest
 from oracle import assert_accurate, cases, long_case, strata_of
 from oracle.strata import LONG
 
 import klfast as kl
+from klfast import _engine
 
 RTOL = {"probs": 2e-15, "logits": 4e-15}
 
@@ -113,6 +115,43 @@ def test_mixed_operands(isa, rng):
     np.testing.assert_allclose(kl.rowwise(P, Q), kl.rowwise(P, weights), rtol=1e-12)
     np.testing.assert_allclose(kl.rowwise(P, Q), kl.rowwise(as_logits, Q), rtol=1e-12)
     np.testing.assert_allclose(kl.rowwise(Q, P), kl.rowwise(weights, P), rtol=1e-12)
+
+
+ODD_LOGITS = {
+    "one": [3.0], "two equal": [-7.0, -7.0], "all equal": [0.25] * 70, "largest in the tail": [0.0] * 8 + [9.0],
+    "two largest": [1.0, 5.0, 5.0, -2.0, 5.0], "one and masks": [-np.inf] * 9 + [1.0], "next to nothing": [0.0, -600.0],
+    "subnormal": [0.0, -720.0, -730.0], "nothing": [0.0, -800.0], "huge": [1e300, -1e300, 1e300],
+    "two blocks, largest last": [-3.0] * 99 + [40.0], "faint in a long row": [0.0] + [-640.0] * 300}
+
+
+@pytest.mark.parametrize("kind", ODD_LOGITS)
+def test_entropy_of_odd_logits(isa, kind):
+    a = np.array(ODD_LOGITS[kind])
+    with mpmath.workdps(700):
+        u = [mpmath.mpf(float(x)) - mpmath.mpf(float(a.max())) for x in a if x != -np.inf]
+        weights = [mpmath.exp(x) if x > -10**6 else mpmath.mpf(0) for x in u]
+        total = mpmath.fsum(weights)
+        expected = float(mpmath.log(total) - mpmath.fsum(w * x for w, x in zip(weights, u)) / total)
+    value = kl.entropy(kl.Categorical(logits=a))
+    assert value == pytest.approx(expected, rel=4e-15, abs=1e-320), kind  # subnormal weights have few digits
+    cross = kl.rowwise(kl.Categorical(logits=a), kl.Categorical(logits=a + 2.0), "cross_entropy")
+    assert cross == pytest.approx(expected, rel=4e-15, abs=1e-99)
+
+
+@pytest.mark.parametrize("low, high", [(-1e-3, 1e-3), (-1, 1), (-40, 40), (-600, 600), (-744, 709)])
+def test_logarithms_of_weights(isa, rng, low, high):
+    """Of operands that meet log-weights: within 2 ulp."""
+    for K in (1, 7, 8, 9, 50, 400):
+        weights = np.exp(rng.uniform(low, high, K))
+        logs = _engine.Rows(weights[None, :], _engine.PROBS).as_logits().read(0)
+        with mpmath.workdps(40):
+            exact = [mpmath.log(mpmath.mpf(float(w))) for w in weights]
+            errors = [float(abs(mpmath.mpf(float(x)) - y)) for x, y in zip(logs, exact)]
+        assert (np.array(errors) <= 2 * np.spacing(np.abs(logs))).all(), K
+    odd = np.array([[0, 1, 5e-324, 1e300, 2, 0, 0.5, 1e-310, 7]])
+    with np.errstate(divide="ignore"):
+        assert (_engine.Rows(odd, _engine.PROBS).as_logits().read(0) == np.log(odd[0])).all()
+    assert kl.rowwise(odd / odd.sum(), kl.Categorical(logits=np.zeros((1, 9)))) > 0
 
 
 LOGITS_OF_ANY_KIND = {
