@@ -159,15 +159,29 @@ def header(threads: int) -> str:
     config = kl.show_config()
     libraries = ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name)))
     return (f"{cpu_model()}, {joblib.cpu_count()} cores, ISA {config['isa']}, {threads} threads; klfast "
-            f"{config['version']}, Python {platform.python_version()}, {libraries}; {date.today()}")
+            f"{config['version']}, Python {platform.python_version()}, {libraries}{blas_kernels()}; {date.today()}")
 
 
 def cpu_model() -> str:
+    """Its name and, since one name may stand for several generations, its family and model."""
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        text = Path("/proc/cpuinfo").read_text()
     except OSError:
-        found = None
-    return found.group(1) if found else platform.processor() or platform.machine()
+        text = ""
+    name, family, model = (re.search(rf"^{field}\s*:\s*(.+)$", text, re.MULTILINE)
+                           for field in ("model name", "cpu family", "model"))
+    if not name:
+        return platform.processor() or platform.machine()
+    return name.group(1) + (f" (family {family.group(1)}, model {model.group(1)})" if family and model else "")
+
+
+def blas_kernels() -> str:
+    """Which kernels NumPy's matrix product has chosen, where it says so."""
+    from threadpoolctl import threadpool_info
+
+    blas = [f"{pool['internal_api']} for {pool['architecture']}" for pool in threadpool_info()
+            if pool["user_api"] == "blas" and "numpy" in pool["filepath"] and "architecture" in pool]
+    return f", products of NumPy by {blas[0]}" if blas else ""
 
 
 def _version(name: str) -> str | None:
