@@ -64,6 +64,23 @@ def test_the_first_bad_row_of_many(all_threads, divergence, m):
     np.testing.assert_array_equal(kl.nearest(good, Q, divergence)[1], kl.pairwise(good, Q, divergence).argmin(axis=1))
 
 
+@pytest.mark.parametrize("m", [16, 300])
+def test_the_first_bad_row_of_blocks_in_any_order(monkeypatch, m):
+    """Runtimes of OpenMP may give a thread a block and later one further up."""
+    rng = np.random.default_rng(m)
+    P, Q = rng.dirichlet(np.ones(8), 1500), rng.dirichlet(np.ones(8), m)
+    P[[1300, 900], [1, 2]] = np.nan, -1
+
+    def backwards(n, unit, work, *rest):
+        with pytest.raises(ValueError, match="^P: row 1300, bin 1 is nan;"):
+            work(1000, n)
+        work(0, 1000)
+
+    monkeypatch.setattr("klfast.consumers.run_slabs", backwards)
+    with pytest.raises(ValueError, match="^P: row 900, bin 2 is -1;"):
+        kl.nearest(P, Q, n_jobs=1)
+
+
 def consumers(divergence):
     """Every function that takes a divergence, as a function of P and Q."""
     return [lambda P, Q: kl.rowwise(P, Q, divergence), lambda P, Q: kl.pairwise(P, Q, divergence),

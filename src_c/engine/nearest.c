@@ -27,13 +27,14 @@ int kl_checks_left(const kl_pairing *p, const kl_top *top)
     return p->unchecked && (kl_takes_nearest(p, top, p->right->n_rows) || kl_few_floats(p, top));
 }
 
-/* Whether rows [begin, end) may be used. */
+/* Whether rows [begin, end) may be used, and none before them has been refused. (Blocks come in any order: a row that
+ * was refused further down says nothing about these.) */
 static int checked(const kl_pairing *p, const kl_workspace *w, int64_t begin, int64_t end, kl_stats *stats)
 {
     int32_t zeros = 0; /* not asked for */
     if (!p->unchecked) return 1;
     p->kernels->scan(p->left, begin, end, p->sum_tolerance, p->unchecked, &zeros, w->scratch, stats);
-    return stats->status == KL_ROW_OK;
+    return stats->status == KL_ROW_OK || stats->status_row >= end;
 }
 
 void kl_few_columns(const kl_pairing *p, float *few)
