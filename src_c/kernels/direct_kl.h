@@ -161,6 +161,10 @@ KL_INLINE kl_direct_lanes kl_direct_row(const void *p, const void *q, double fac
     for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
         const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK, whole = n - n % KL_LANES;
         s.g = s.far = s.p = s.q = kl_lanes_zero();
+        if (way == KL_AS_GIVEN) {
+            kl_ask_further((const char *)p + begin * size, n * size);
+            kl_ask_further((const char *)q + begin * size, n * size);
+        }
         kl_direct_bins(&s, (const char *)p + begin * size, (const char *)q + begin * size, whole, c, way, single);
         if (whole < n) kl_direct_rest(&s, p, q, begin + whole, K, c, way, single);
         KL_UNROLL for (int j = 0; j < KL_NV; j++) s.g.v[j] += s.far.v[j];

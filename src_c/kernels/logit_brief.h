@@ -42,10 +42,6 @@ static const double KL_GAMMA_BRIEF[10] = {
 #define KL_BRIEF_GROUP 32
 #define KL_BRIEF_BYTES (1 << 18)
 
-/* Floats from those in use to those that are asked for: the processor itself fetches ahead only within a page, and rows
- * of 64 to 256 bins took 4% to 9% longer. */
-#define KL_BRIEF_AHEAD 512
-
 /* Bins between two looks for logits beyond: masks are often many. */
 #define KL_BRIEF_PIECE 1024
 
@@ -112,8 +108,8 @@ KL_INLINE vf64 kl_brief_scale(kl_exp_reduced r) { return kl_exp_scale(r.shifted,
 /* Constant: `form`, in the functions below. The differences of near rows are relative to the centre, else that is 0. */
 KL_INLINE kl_pass_open kl_brief_reduce(const kl_logit_rows *rows, int64_t k, double centre, kl_brief_form form)
 {
-    __builtin_prefetch((const float *)rows->a + k + KL_BRIEF_AHEAD);
-    __builtin_prefetch((const float *)rows->b + k + KL_BRIEF_AHEAD);
+    kl_ask_further((const float *)rows->a + k, KL_LANES * sizeof(float));
+    kl_ask_further((const float *)rows->b + k, KL_LANES * sizeof(float));
     kl_pass_open r = kl_pass_reduce(rows, k, 1, 0);
     KL_UNROLL for (int j = 0; j < KL_NV && form == KL_BRIEF_NEAR; j++) r.difference.v[j] += centre;
     return r;

@@ -28,6 +28,7 @@ KL_INLINE void kl_row_lanes(const void *x, int single, int64_t K, kl_sum *sum, k
     for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
         kl_lanes block = kl_lanes_zero();
         int64_t end = begin + KL_SUM_BLOCK < whole ? begin + KL_SUM_BLOCK : whole, k = begin;
+        kl_ask_further((const char *)x + begin * (single ? 4 : 8), (end - begin) * (single ? 4 : 8));
         for (; k < end; k += KL_LANES)
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
                 vf64 v = kl_number_at(x, k + j * KL_W64, single);
