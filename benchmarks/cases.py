@@ -315,7 +315,14 @@ def _family(case: str, name: str, n: int, d: int, *rivals: Rival) -> Case:
                 data=f"family:{name}", rivals=rivals, tolerance=1e-9, in_readme=not case.startswith("family-"))
 
 
+def _family_by_rows(name: str, n: int, *rivals: Rival) -> Case:
+    return Case(f"family-rows-{name.lower()}", f"rowwise KL of {name}, f64, {n:,} × 32", "family_rowwise", n, n, 32,
+                op=name, data=f"family:{name}", rivals=rivals, tolerance=1e-9, in_readme=name == "Normal")
+
+
 FAMILIES = [
+    _family_by_rows("Normal", 500_000, Rival("torch.distributions"), Rival("NumPy, closed form by rows")),
+    *(_family_by_rows(name, 100_000, Rival("torch.distributions")) for name in peers_families.ROW_BY_ROW),
     _family("gaussians", "Normal", 4096, 32, Rival("expert NumPy, Gaussians"), Rival("torch.distributions", 64)),
     _family("full-covariance", "MultivariateNormal", 2000, 16, Rival("torch.distributions", 16)),
     *(_family(f"family-{name.lower()}", name, 512, 8,

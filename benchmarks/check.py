@@ -6,6 +6,8 @@ A wrong answer cannot count as a fast one. The reference is `forms.reference`, e
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.sparse
 from scipy.special import log_softmax, rel_entr
@@ -26,6 +28,10 @@ def error(x: Inputs, answer) -> float:
         rows = np.random.default_rng(0).choice(len(x.P), min(64 * ROWS, len(x.P), 1 + (1 << 22) // x.P.shape[1]), False)
         expected, answer = _rowwise(x, rows), np.asarray(answer)
         return _relative(answer[rows], expected) if answer.shape == (len(x.P),) else np.inf
+    if x.question == "family_rowwise":
+        expected = [peers_families.to_all(replace(x, question="family", P=x.P[i : i + 1], Q=x.Q[i : i + 1]), 0)[0]
+                    for i in rows]
+        return _relative(np.asarray(answer)[rows], expected) if np.shape(answer) == (len(x.P),) else np.inf
     if x.question in ("pairwise", "pairwise_new", "pairwise_out", "family"):
         answer = np.asarray(answer)
         if answer.shape != (len(x.P), len(x.Q)):

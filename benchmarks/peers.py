@@ -83,7 +83,7 @@ def klfast(x: Inputs) -> Call:
         return lambda: kl.radius_neighbors(x.P, x.Q, x.radius, x.divergence, **jobs)
     if x.question == "reduce":
         return lambda: kl.reduce(x.P, x.Q, x.op, x.divergence, **jobs)
-    if x.question == "family":
+    if x.question in ("family", "family_rowwise"):
         return peers_families.klfast(x)
     raise ValueError(f"no adapter for the question {x.question!r}")
 
@@ -312,6 +312,7 @@ PEERS = {
     "scikit-learn additive_chi2": Peer(peers_divergences.sklearn_chi2, module="sklearn"),
     "torch cdist": Peer(peers_divergences.torch_cdist, module="torch"),
     "expert NumPy, Gaussians": Peer(peers_families.numpy_products),
+    "NumPy, closed form by rows": Peer(peers_families.numpy_normal),
     "torch.distributions": Peer(peers_families.torch_kl, module="torch"),
     "NumPy, closed form": Peer(peers_families.numpy_kl),
     "FAISS, f32": Peer(peers_divergences.faiss_all_pairs, module="faiss"),

@@ -26,6 +26,7 @@ PARAMETERS = {
     "VonMises": ("loc", "concentration"),
 }
 MATRICES = ("MultivariateNormal", "Wishart")
+ROW_BY_ROW = ("Laplace", "Exponential", "Poisson", "Bernoulli", "Gamma", "Beta")
 COUNT = 10.0
 NUMPY = (*forms_families.BY_COORDINATES, "VonMisesFisher", "Wishart")  # torch has no KL of them
 SMALL = tuple(name for name in (*PARAMETERS, "VonMisesFisher", "Wishart") if name != "Normal")
@@ -77,13 +78,26 @@ def family_of(x, X):
 
 
 def klfast(x):
+    if x.question == "family_rowwise":
+        return lambda: kl.kl_divergence(family_of(x, x.P), family_of(x, x.Q), n_jobs=x.threads)
     return lambda: kl.pairwise(family_of(x, x.P), family_of(x, x.Q), x.divergence, n_jobs=x.threads)
+
+
+def torch_rows(x, X):
+    import torch
+
+    return torch_from(x, torch.from_numpy(X))
 
 
 def torch_of(x, X, axis):
     import torch
 
-    X = torch.from_numpy(X).unsqueeze(axis)
+    return torch_from(x, torch.from_numpy(X).unsqueeze(axis))
+
+
+def torch_from(x, X):
+    import torch
+
     cls = getattr(torch.distributions, x.op.removesuffix("Logits"))
     if x.op == "MultivariateNormal":
         return cls(X[..., 0], scale_tril=X[..., 1:], validate_args=False)
@@ -95,6 +109,8 @@ def torch_kl(x):
     """All pairs by broadcasting, in blocks of rows so that no array is larger than 128 MiB."""
     import torch
 
+    if x.question == "family_rowwise":
+        return lambda: torch.distributions.kl_divergence(torch_rows(x, x.P), torch_rows(x, x.Q)).numpy()
     rows = max(1, (1 << 24) // (len(x.Q) * x.Q[0].size))
 
     def block(P):
@@ -116,6 +132,15 @@ def numpy_kl(x):
         return form(*np.moveaxis(P[:, None], 2, 0), *np.moveaxis(x.Q[None], 2, 0)).sum(axis=-1)
 
     return lambda: np.concatenate([block(x.P[a : a + rows]) for a in range(0, len(x.P), rows)])
+
+
+def numpy_normal(x):
+    """The closed form, row by row."""
+    def call():
+        (m, s), (M, S) = (np.moveaxis(X, 1, 0) for X in (x.P, x.Q))
+        return (np.log(S / s) + (s**2 + (m - M) ** 2) / (2 * S**2) - 0.5).sum(axis=1)
+
+    return call
 
 
 def numpy_products(x):

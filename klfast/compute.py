@@ -133,10 +133,7 @@ def entropy(P, *, axis=-1, base=None, n_jobs=None):
     p = as_distribution(P)
     values = rows.bins_last(p, axis, "P")
     shape = values.shape[:-1]
-    flat = values
-    if not rows.is_sparse(values):
-        flat = values.reshape(-1, values.shape[-1]) if values.size else values.reshape(0, 1)
-    matrix = p.rows(flat)
+    matrix = p.rows(rows.as_matrix(values))
     threads = plan.worth(threads, math.prod(matrix.shape))
     norms, _, stats = _engine.scan(matrix, p.sum_tolerance, threads)
     if stats.refused:

@@ -8,17 +8,21 @@ import numpy as np
 
 from . import _engine, consumers, plan
 from .distributions import Categorical
+from .distributions.parametric import Parts
 from .encoding import as_measure, refused
 
 
 def is_sparse(values) -> bool:
-    return not isinstance(values, np.ndarray)
+    return not isinstance(values, (np.ndarray, Parts))
 
 
 def bins_last(dist: Categorical, axis, name: str):
+    """The values of a distribution with the bins last; of a family its parameters, as they lie."""
+    if dist.domain == _engine.FAMILY:
+        if axis != -1:
+            raise ValueError(f"axis: {name} is of a family, whose distributions are its batch; leave axis=-1")
+        return dist.parts
     values = dist.values
-    if dist.domain == _engine.FAMILY and axis != -1:
-        raise ValueError(f"axis: {name} is of a family, whose distributions are its batch; leave axis=-1")
     try:
         axis = np.lib.array_utils.normalize_axis_index(axis, values.ndim)
     except np.exceptions.AxisError:
@@ -33,6 +37,8 @@ def bins_last(dist: Categorical, axis, name: str):
 def broadcast(values, shape):
     if values.shape[:-1] == tuple(shape):
         return values
+    if isinstance(values, Parts):
+        return values.with_batch(np.broadcast_to, *shape)
     if not is_sparse(values):
         return np.broadcast_to(values, (*shape, values.shape[-1]))
     raise ValueError(f"a sparse operand of shape {values.shape} does not broadcast to {tuple(shape)} rows")
@@ -71,11 +77,6 @@ def meet(d, p, q, p_values, q_values, place_of, threads):
     if d.measure:
         return as_measure(p, P, "P"), as_measure(q, Q, "Q"), [-1.0, -1.0]
     tolerances = [p.sum_tolerance, q.sum_tolerance]
-    if P.domain == _engine.FAMILY:
-        for rows, dist, name in ((P, p, "P"), (Q, q, "Q")):
-            stats = _engine.scan(rows, -1.0, threads)[2]
-            if stats.refused:
-                raise refused(dist, rows, name, stats, place_of(stats.refused[1]))
     if P.domain != Q.domain:  # weights meet log-weights: check the weights, then read their logarithms
         for rows, dist, name in ((P, p, "P"), (Q, q, "Q")):
             if rows.domain == _engine.PROBS:
@@ -92,11 +93,22 @@ def flatten(values):
     if is_sparse(values) or values.ndim == 2:
         return values
     if values.ndim == 1:
-        return values[None, :]
+        return values[None]
     try:
+        if isinstance(values, Parts):
+            return values.with_batch(np.reshape, math.prod(values.shape[:-1]), copy=False)
         return np.reshape(values, (-1, values.shape[-1]), copy=False)
     except ValueError:
         return None
+
+
+def as_matrix(values):
+    """values as (rows, bins), copied if need be."""
+    if is_sparse(values):
+        return values
+    if isinstance(values, Parts):
+        return values.with_batch(np.reshape, math.prod(values.shape[:-1]))
+    return values.reshape(-1, values.shape[-1]) if values.size else values.reshape(0, 1)
 
 
 def place(row: int, shape) -> str:

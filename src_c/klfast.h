@@ -115,9 +115,7 @@ kl_shape kl_shape_of(const kl_divergence *);
  * these rows do not share the parameter which that needs in common. */
 int kl_by_terms(const kl_divergence *, const kl_rows *);
 int kl_is_symmetric(const kl_divergence *);
-/* Rows that a family's terms are computed for at once; alone beyond KL_TERM_MOST parameters, for the memory. */
-#define KL_TERM_LANES 8
-#define KL_TERM_MOST 1024
+#define KL_LINE_STEP 8 /* coordinates of families come in multiples of it: see family_line */
 /* Features a row: K, or of a family its own number; twice that for Jeffreys. */
 int64_t kl_width_of(const kl_divergence *, const kl_rows *);
 
@@ -271,10 +269,10 @@ typedef struct {
     void (*nearest)(kl_product_args *, kl_stats *);
     /* `few` of the columns: KL_FEW_FLOATS. NULL if `coarse` is 0. */
     void (*few_columns)(const kl_product_args *, float *few);
-    /* out[l]: the sum of a family's terms over d coordinates for row l < lanes of each side, with `both` also the
-     * other way round; NaN: left to its direct form. KL_TERM_LANES rows packed as panels are, or a single one. */
-    void (*term_rows)(int32_t term, int32_t both, const double *p, const double *q, int64_t d, int64_t lanes,
-                      double *out);
+    /* out[k]: what coordinate k adds to KL, for n of them, a multiple of KL_LINE_STEP, with `both` also the other way
+     * round; NaN: left to the direct form. p[j], q[j]: parameters number j, one or two by the term. */
+    void (*family_line)(int32_t term, int32_t both, const double *const *p, const double *const *q, int64_t n,
+                        double *out);
 } kl_kernels;
 
 /* ---- dispatch ------------------------------------------------------------------------------------ */

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
 
 from .. import _engine
+
+
+class Parts:
+    """Arrays (batch..., numbers) that side by side are rows of parameters; as one array where rows meet rows, but not
+    copied into one."""
+
+    def __init__(self, arrays):
+        self.arrays = tuple(arrays)
+        self.shape = (*self.arrays[0].shape[:-1], sum(x.shape[-1] for x in self.arrays))
+        self.ndim, self.size = len(self.shape), math.prod(self.shape)
+
+    def __getitem__(self, i):
+        return Parts(x[i] for x in self.arrays)
+
+    def with_batch(self, change, *batch, **options) -> Parts:
+        """`change`, np.broadcast_to or np.reshape, to this shape of the batch."""
+        return Parts(change(x, (*batch, x.shape[-1]), **options) for x in self.arrays)
 
 
 class Parameters:
@@ -19,24 +37,28 @@ class Parameters:
         self.distribution = distribution
         self.name, self.family = type(distribution).__name__, distribution.family
         self.batch_shape, self.single = distribution.batch_shape, distribution.single
-        self._parts = distribution.parts()
+        self._parts = Parts(distribution.parts())
 
     @cached_property
     def values(self) -> np.ndarray:
         """The parameters in one array, (batch..., K): a copy."""
-        return np.concatenate(self._parts, axis=-1)
+        return np.concatenate(self._parts.arrays, axis=-1)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        if "values" in self.__dict__:
-            return self.values.shape
-        return (*self.batch_shape, sum(part.shape[-1] for part in self._parts))
+        return self.parts.shape
+
+    @property
+    def parts(self) -> Parts | np.ndarray:
+        """The parameters as they lie, or in one array where that has been made."""
+        return self.__dict__.get("values", self._parts)
 
     def rows(self, values=None) -> _engine.Rows:
-        """The engine's view of a 2-d array of parameters (default: all, if 2-d, as they lie)."""
-        if values is None and "values" not in self.__dict__ and len(self.batch_shape) == 1:
-            return _engine.Rows(self._parts, self.domain, family=self.family)
-        values = self.values if values is None else values
+        """The engine's view of parameters, a 2-d array or `Parts` (default: all, if 2-d, as they lie)."""
+        if values is None:
+            values = self.parts if self.parts.ndim == 2 else self.values
+        if isinstance(values, Parts):
+            return _engine.Rows(values.arrays, self.domain, family=self.family)
         return _engine.Rows(np.ascontiguousarray(values), self.domain, family=self.family)
 
     def refusal(self, rows, name: str, status: int, row: int, value: float, place: str) -> ValueError:

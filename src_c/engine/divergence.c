@@ -33,9 +33,8 @@ int64_t kl_scratch_of(const kl_divergence *f, const kl_rows *rows)
 {
     const int64_t K = rows->n_cols, plain = 3 * K + 4 * kl_width_of(f, rows); /* rows, and the features of four */
     if (!rows->family) return plain;
-    /* Also: Jeffreys' two halves, the family's own, and two groups of rows as terms have them. */
-    const int64_t group = rows->family->terms ? KL_TERM_NUMBERS * K * (K <= KL_TERM_MOST ? KL_TERM_LANES + 1 : 1) : 0;
-    return plain + 2 * kl_width_of(f, rows) + rows->family->scratch(K) + 8 + group;
+    /* Also: Jeffreys' two halves, and the family's own. */
+    return plain + 2 * kl_width_of(f, rows) + rows->family->scratch(K) + 8;
 }
 
 kl_support kl_support_of(const kl_divergence *f)

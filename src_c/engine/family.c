@@ -11,14 +11,20 @@ static int takes_terms(const kl_divergence *f, const kl_family *family)
     return family->terms && (f->kind == KL_KL || f->kind == KL_JEFFREYS);
 }
 
+/* Where parameter number j of the rows lies, d numbers a row. */
+static kl_part part_of(const kl_rows *rows, int j, int64_t d)
+{
+    const int64_t size = sizeof(double);
+    return rows->n_parts ? rows->part[j] : (kl_part){rows->data + j * d * size, rows->row_stride, size, d};
+}
+
 int kl_by_terms(const kl_divergence *f, const kl_rows *rows)
 {
     const kl_family *family = rows->family;
     if (!family || !takes_terms(f, family)) return 0;
     if (family->common < 0) return 1;
     const int64_t d = rows->n_cols / 2, size = sizeof(double);
-    kl_part part = {rows->data + family->common * d * size, rows->row_stride, size, d};
-    if (rows->n_parts) part = rows->part[family->common];
+    const kl_part part = part_of(rows, family->common, d);
     const char *first = part.data + (rows->index ? rows->index[0] : 0) * part.row_stride;
     for (int64_t i = 1; i < rows->n_rows; i++) {
         const char *row = part.data + (rows->index ? rows->index[i] : i) * part.row_stride;
@@ -28,19 +34,25 @@ int kl_by_terms(const kl_divergence *f, const kl_rows *rows)
     return 0;
 }
 
+/* Whether row i, which has been read, may be used; `of`: 0 or KL_ROW_OF_Q. */
+static int checked(const kl_rows *rows, const double *row, int64_t i, int of, kl_stats *stats)
+{
+    int64_t where = 0;
+    const int32_t status = rows->family->check(row, rows->n_cols, &where);
+    if (!status) return 1;
+    if (!stats->status || stats->status_row > i) {
+        stats->status = KL_ROW_PARAMETER + of;
+        stats->status_row = i;
+        stats->status_value = (double)where + 1e9 * status;
+    }
+    return 0;
+}
+
 void kl_family_scan(const kl_kernels *kernels, const kl_rows *rows, int64_t begin, int64_t end, double *scratch,
                     kl_stats *stats)
 {
-    for (int64_t i = begin; i < end; i++) {
-        int64_t where = 0;
-        const double *row = kernels->read(rows, i, scratch);
-        const int32_t status = rows->family->check(row, rows->n_cols, &where);
-        if (!status || (stats->status && stats->status_row <= i)) continue;
-        stats->status = KL_ROW_PARAMETER;
-        stats->status_row = i;
-        stats->status_value = (double)where + 1e9 * status;
-        return;
-    }
+    for (int64_t i = begin; i < end; i++)
+        if (!checked(rows, kernels->read(rows, i, scratch), i, 0, stats)) return;
 }
 
 /* Of the powers p^s q^t the family gives Chernoff's C, from which the sum of terms, (1 - e^-C)/(s t), and -factor C,
@@ -66,54 +78,138 @@ static double direct_value(const kl_divergence *f, const kl_family *family, cons
     return kl_finished(f, sum);
 }
 
+static int takes_line(const kl_divergence *f, const kl_family *family)
+{
+    return family->term != KL_TERM_NONE && (f->kind == KL_KL || f->kind == KL_JEFFREYS);
+}
+
+static int parameters_of(const kl_family *family) { return family->term < KL_TERM_NORMAL ? 1 : 2; }
+
 /* A sum of terms that counts: not NaN, and far above what underflows. */
 static int is_settled(double sum) { return sum >= 0x1p-950; }
+
+/* Coordinates side by side, and the values of LINE pairs of them. */
+enum { LINE = 256, SUM = 64, AHEAD = 4096 }; /* AHEAD: bytes, as KL_FURTHER of kernels/vec.h */
+typedef struct { double of[2][LINE]; } line;
+
+static void line_values(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, line *p, line *q,
+                        int64_t n, double *out)
+{
+    const double *const left[2] = {p->of[0], p->of[1]}, *const right[2] = {q->of[0], q->of[1]};
+    const int64_t padded = (n + KL_LINE_STEP - 1) / KL_LINE_STEP * KL_LINE_STEP;
+    for (int j = 0; j < parameters_of(family); j++)
+        for (int64_t k = n; k < padded; k++) p->of[j][k] = p->of[j][n - 1], q->of[j][k] = q->of[j][n - 1];
+    kernels->family_line(family->term, f->kind == KL_JEFFREYS, left, right, padded, out);
+}
+
+/* Of at most SUM values, in an order that depends on n alone. */
+static double plain_sum(const double *x, int64_t n)
+{
+    double s[KL_LINE_STEP] = {0};
+    int64_t k = 0;
+    for (; k + KL_LINE_STEP <= n; k += KL_LINE_STEP)
+        for (int l = 0; l < KL_LINE_STEP; l++) s[l] += x[k + l];
+    for (int l = 0; k < n; k++, l++) s[l] += x[k];
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+/* Adds n values, blocks of SUM without a further rounding. */
+typedef struct { double high, low; } long_sum;
+
+static double sum_of(long_sum s) { return s.high < INFINITY ? s.high + s.low : s.high; }
+
+static void add_values(long_sum *s, const double *x, int64_t n)
+{
+    for (int64_t k = 0; k < n; k += SUM) {
+        const double part = plain_sum(x + k, n - k < SUM ? n - k : SUM), high = s->high + part, back = high - s->high;
+        s->low += (s->high - (high - back)) + (part - back);
+        s->high = high;
+    }
+}
 
 double kl_family_value(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, const double *p,
                        const double *q, int64_t K, double *scratch)
 {
-    if (takes_terms(f, family)) {
-        const int64_t d = K / 2;
-        double sum, *x = scratch, *y = scratch + KL_TERM_NUMBERS * d;
-        family->terms(p, K, x);
-        family->terms(q, K, y);
-        kernels->term_rows(family->term, f->kind == KL_JEFFREYS, x, y, d, 1, &sum);
-        if (is_settled(sum)) return kl_finished(f, sum);
+    if (takes_line(f, family)) {
+        const int parameters = parameters_of(family);
+        const int64_t d = K / parameters;
+        long_sum sum = {0, 0};
+        for (int64_t k = 0; k < d; k += LINE) {
+            const int64_t n = d - k < LINE ? d - k : LINE;
+            line x, y;
+            double values[LINE];
+            for (int j = 0; j < parameters; j++) {
+                memcpy(x.of[j], p + j * d + k, (size_t)n * sizeof *p);
+                memcpy(y.of[j], q + j * d + k, (size_t)n * sizeof *q);
+            }
+            line_values(f, kernels, family, &x, &y, n, values);
+            add_values(&sum, values, n);
+        }
+        if (is_settled(sum_of(sum))) return kl_finished(f, sum_of(sum));
     }
     return direct_value(f, family, p, q, K, scratch);
 }
 
-/* n rows from `begin` on as a panel; `one` has room for a row and its numbers. The last row fills the panel. */
-static void pack_terms(const kl_kernels *kernels, const kl_rows *rows, int64_t begin, int64_t n, double *panel,
-                       double *one)
+/* One parameter of n rows that are `stride` bytes apart. */
+static void take_singles(const char *from, int64_t stride, int64_t n, double *to)
 {
-    const int64_t K = rows->n_cols, count = KL_TERM_NUMBERS * (K / 2);
-    for (int64_t r = 0; r < KL_TERM_LANES; r++) {
-        double *numbers = one + K;
-        if (r < n) rows->family->terms(kernels->read(rows, begin + r, one), K, numbers);
-        for (int64_t k = 0; k < count; k++) panel[k * KL_TERM_LANES + r] = numbers[k];
+    for (int64_t r = 0; r < n; r++, from += stride) {
+        __builtin_prefetch(from + AHEAD);
+        memcpy(to + r, from, sizeof *to);
     }
 }
 
-/* As kl_family_value for each pair, to the bit. */
-static void rowwise_by_terms(const kl_divergence *f, const kl_kernels *kernels, const kl_rows *P, const kl_rows *Q,
-                             int64_t begin, int64_t end, double *out, double *scratch)
+/* Coordinates of n rows from `begin` on, n d <= LINE. */
+static void take_rows(const kl_rows *rows, int64_t begin, int64_t n, int64_t d, line *to)
 {
-    const int64_t K = P->n_cols, size = KL_TERM_NUMBERS * KL_TERM_LANES * (K / 2);
-    double *p = scratch, *q = p + size, *rest = q + size;
-    for (int64_t i = begin; i < end; i += KL_TERM_LANES) {
-        const int64_t n = end - i < KL_TERM_LANES ? end - i : KL_TERM_LANES;
-        double sums[KL_TERM_LANES];
-        pack_terms(kernels, P, i, n, p, rest);
-        pack_terms(kernels, Q, i, n, q, rest);
-        kernels->term_rows(P->family->term, f->kind == KL_JEFFREYS, p, q, K / 2, KL_TERM_LANES, sums);
+    const int64_t size = sizeof(double);
+    for (int j = 0; j < parameters_of(rows->family); j++) {
+        const kl_part part = part_of(rows, j, d);
+        if (d == 1 && !rows->index) {
+            take_singles(part.data + begin * part.row_stride, part.row_stride, n, to->of[j]);
+            continue;
+        }
         for (int64_t r = 0; r < n; r++) {
-            if (is_settled(sums[r])) {
-                out[i + r] = kl_finished(f, sums[r]);
+            const char *from = part.data + (rows->index ? rows->index[begin + r] : begin + r) * part.row_stride;
+            if (part.col_stride != size) {
+                take_singles(from, part.col_stride, d, to->of[j] + r * d);
                 continue;
             }
-            const double *a = kernels->read(P, i + r, rest), *b = kernels->read(Q, i + r, rest + K);
-            out[i + r] = direct_value(f, P->family, a, b, K, rest + 2 * K);
+            for (int64_t at = 0; at < d * size; at += 64) __builtin_prefetch(from + AHEAD + at);
+            memcpy(to->of[j] + r * d, from, (size_t)(d * size));
+        }
+    }
+}
+
+/* The value of row i of P and of Q, checked, by the direct form; or, not to be used, NaN. */
+static double checked_value(const kl_divergence *f, const kl_kernels *kernels, const kl_rows *P, const kl_rows *Q,
+                            int64_t i, int by_line, double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols;
+    const double *p = kernels->read(P, i, scratch), *q = kernels->read(Q, i, scratch + K);
+    if (!checked(P, p, i, 0, stats) || !checked(Q, q, i, KL_ROW_OF_Q, stats)) return NAN;
+    scratch += 2 * K;
+    return by_line ? kl_family_value(f, kernels, P->family, p, q, K, scratch)
+                   : direct_value(f, P->family, p, q, K, scratch);
+}
+
+/* As kl_family_value for each pair, to the bit. A pair whose values count has valid parameters: family_lines.h. */
+static void rowwise_by_lines(const kl_divergence *f, const kl_kernels *kernels, const kl_rows *P, const kl_rows *Q,
+                             int64_t begin, int64_t end, double *out, double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols, d = K / parameters_of(P->family), together = LINE / d;
+    for (int64_t i = begin; i < end; i += together) {
+        const int64_t n = end - i < together ? end - i : together;
+        line p, q;
+        double values[LINE];
+        take_rows(P, i, n, d, &p);
+        take_rows(Q, i, n, d, &q);
+        line_values(f, kernels, P->family, &p, &q, n * d, values);
+        for (int64_t r = 0; r < n; r++) {
+            long_sum sum = {values[r * d], 0};
+            if (d > 1) sum.high = 0, add_values(&sum, values + r * d, d);
+            out[i + r] = is_settled(sum_of(sum)) ? kl_finished(f, sum_of(sum))
+                                                 : checked_value(f, kernels, P, Q, i + r, 0, scratch, stats);
         }
     }
 }
@@ -123,14 +219,11 @@ void kl_family_rowwise(const kl_divergence *f, const kl_kernels *kernels, const 
 {
     const int64_t K = P->n_cols;
     stats->isa_ran |= kernels->bit;
-    if (takes_terms(f, P->family) && K <= KL_TERM_MOST) {
-        rowwise_by_terms(f, kernels, P, Q, begin, end, out, scratch);
+    if (K > 0 && takes_line(f, P->family) && K / parameters_of(P->family) <= LINE) {
+        rowwise_by_lines(f, kernels, P, Q, begin, end, out, scratch, stats);
         return;
     }
-    for (int64_t i = begin; i < end; i++) {
-        const double *p = kernels->read(P, i, scratch), *q = kernels->read(Q, i, scratch + K);
-        out[i] = kl_family_value(f, kernels, P->family, p, q, K, scratch + 2 * K);
-    }
+    for (int64_t i = begin; i < end; i++) out[i] = checked_value(f, kernels, P, Q, i, 1, scratch, stats);
 }
 
 void kl_family_entropy(const kl_kernels *kernels, const kl_rows *rows, int64_t begin, int64_t end, double *out,

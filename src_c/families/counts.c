@@ -370,4 +370,4 @@ static kl_feature_row poisson_natural1(const double *t, const double *c, double 
     return (kl_feature_row){offset, offset, y[0] * y[0]};
 }
 
-KL_SCALAR_FAMILY(poisson, 1, 1, 1)
+KL_SCALAR_FAMILY_LINE(poisson, 1, 1, 1, KL_TERM_POISSON)

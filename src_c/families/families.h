@@ -52,11 +52,13 @@ typedef enum {
     KL_PARAMETER_BELOW_DIMENSION
 } kl_parameter_status;
 
-/* What the tiles of KL_SUM_FAMILY add up over coordinates (kernels/family_terms.h), for families of two parameters. */
+/* What is added up over coordinates in vectors: row by row (kernels/family_lines.h), of one parameter and, from Normal on,
+ * of two; from Laplace on in the tiles of KL_SUM_FAMILY, too (kernels/family_terms.h). */
 typedef enum {
-    KL_TERM_NONE, KL_TERM_LAPLACE, KL_TERM_GUMBEL, KL_TERM_WEIBULL, KL_TERM_PARETO, KL_TERM_CAUCHY, KL_TERM_UNIFORM
+    KL_TERM_NONE, KL_TERM_HALF_NORMAL, KL_TERM_RAYLEIGH, KL_TERM_EXPONENTIAL, KL_TERM_POISSON, KL_TERM_NORMAL,
+    KL_TERM_LAPLACE, KL_TERM_GUMBEL, KL_TERM_WEIBULL, KL_TERM_PARETO, KL_TERM_CAUCHY, KL_TERM_UNIFORM
 } kl_family_term;
-#define KL_TERM_NUMBERS 3 /* that stand for a coordinate there */
+#define KL_TERM_NUMBERS 3 /* that stand for a coordinate in a tile */
 
 typedef struct {
     const char *name;
@@ -97,7 +99,7 @@ typedef struct {
      * none) which theirs needs: KL_TERM_NUMBERS a coordinate, whatever the role. A row with a parameter beyond 2^+-200
      * gets NaN and an infinite spread. NULL: no terms. */
     kl_feature_row (*terms)(const double *row, int64_t K, double *out);
-    int32_t term, common; /* term: a kl_family_term */
+    int32_t term, common; /* term: a kl_family_term, for values row by row, too; NONE: by `direct` alone */
 } kl_family;
 
 int kl_family_count(void);

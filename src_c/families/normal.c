@@ -85,8 +85,8 @@ static kl_feature_row normal_natural1(const double *t, const double *c, double *
 #define log_normal_center1 normal_center1
 #define log_normal_mean1 normal_mean1
 #define log_normal_natural1 normal_natural1
-KL_SCALAR_FAMILY(normal, 2, 2, 3)
-KL_SCALAR_FAMILY(log_normal, 2, 2, 3)
+KL_SCALAR_FAMILY_LINE(normal, 2, 2, 3, KL_TERM_NORMAL)
+KL_SCALAR_FAMILY_LINE(log_normal, 2, 2, 3, KL_TERM_NORMAL)
 
 /* KL = weight psi((s_p/s_q)^2), weight 1/2 for HalfNormal and 1 for Rayleigh. */
 static kl_feature_row square_mean1(const double *t, const double *c, double weight, double *x)
@@ -155,5 +155,5 @@ static kl_feature_row rayleigh_natural1(const double *t, const double *c, double
 #define rayleigh_check1 scale_check
 #define rayleigh_sum1 square_sum1
 #define rayleigh_center1 square_center1
-KL_SCALAR_FAMILY(half_normal, 1, 1, 1)
-KL_SCALAR_FAMILY(rayleigh, 1, 1, 1)
+KL_SCALAR_FAMILY_LINE(half_normal, 1, 1, 1, KL_TERM_HALF_NORMAL)
+KL_SCALAR_FAMILY_LINE(rayleigh, 1, 1, 1, KL_TERM_RAYLEIGH)

@@ -101,7 +101,7 @@ static kl_feature_row pareto_natural1(const double *t, const double *c, double *
 
 #define pareto_check1 two_positive
 #define pareto_third1 second_reciprocal
-KL_SCALAR_FAMILY(exponential, 1, 1, 1)
+KL_SCALAR_FAMILY_LINE(exponential, 1, 1, 1, KL_TERM_EXPONENTIAL)
 KL_SCALAR_FAMILY_TERMS(pareto, 1, 1, KL_TERM_PARETO, 0)
 
 /* ---- Weibull: with the shape k in common, T = x^k, an exponential law of rate scale^-k --------------------------

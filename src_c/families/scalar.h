@@ -173,6 +173,8 @@ static const kl_feature_row kl_unfit = {0, INFINITY, 0};
                               F##_finish, F##_mean, F##_natural, F##_chernoff, terms, term, common};
 
 #define KL_SCALAR_FAMILY(F, P, W, S) KL_SCALAR_TABLE(F, P, W, S, 0, KL_TERM_NONE, -1)
+/* The same with a term, in vectors. */
+#define KL_SCALAR_FAMILY_LINE(F, P, W, S, term) KL_SCALAR_TABLE(F, P, W, S, 0, term, -1)
 
 /* The same with terms for rows that do not share parameter number `common`. F_third1: the third number of terms. */
 #define KL_SCALAR_FAMILY_TERMS(F, W, S, term, common) \

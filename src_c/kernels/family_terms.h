@@ -205,15 +205,3 @@ static void kl_tile_family(const kl_product_args *args, const double *left, cons
             tile->v[i][h] = kl_select(sum == sum, -sum, kl_set_f64(1));
         }
 }
-
-/* out[l]: the sum for row l of p and of q, l < lanes. KL_LANES rows packed in one panel, or a single one. */
-static void kl_term_rows(int32_t term, int32_t both, const double *p, const double *q, int64_t d, int64_t lanes,
-                         double *out)
-{
-    for (int64_t l = 0; l < lanes; l += KL_W64) {
-        const kl_side x = {p + l, lanes, lanes == 1}, y = {q + l, lanes, lanes == 1};
-        const vf64 sum = kl_line_both(term, both, x, y, d);
-        if (lanes == 1) *out = sum[0];
-        else kl_store_f64(out + l, sum);
-    }
-}

@@ -1,4 +1,5 @@
-/* Tiles of families without a product form, against their direct form, in every role, between guard pages. */
+/* Tiles of families without a product form, and lines of coordinates of any that has a term, against their direct form,
+ * in every role, between guard pages. */
 #include "check.h"
 
 #include <stdlib.h>
@@ -99,6 +100,46 @@ static void check_tile(const kl_kernels *k, const kl_family *family, int64_t n, 
           family->name, (long)n, (long)m, (long)d, spread, turned, both, (long)wrong, (long)lost, (long)missed);
 }
 
+/* A line of coordinates, one of them out of reach, between guard pages. */
+static void check_line(const kl_kernels *k, const kl_family *family, int64_t n, double spread, int both, side s, region *r)
+{
+    const int one = family->term < KL_TERM_NORMAL, extreme = family->term == KL_TERM_GUMBEL || family->term == KL_TERM_WEIBULL;
+    const size_t size = (size_t)n * sizeof(double);
+    double *p[2], *q[2], *out = place(r[4], size, s);
+    int64_t wrong = 0;
+    for (int j = 0; j < 2; j++) p[j] = place(r[j], size, s), q[j] = place(r[2 + j], size, s);
+    for (int64_t i = 0; i < n; i++)
+        for (int right = 0; right < 2; right++) {
+            double x[2], *const *to = right ? q : p;
+            draw(family, x, 1, 1, spread, right);
+            to[0][i] = x[0], to[1][i] = exp(spread * uniform(-1, 1));
+            if (family->term == KL_TERM_UNIFORM) to[0][i] -= 3 * spread * right, to[1][i] += 3 + 3 * spread * right;
+        }
+    p[!one][n / 2] = 0x1p210;
+    k->family_line(family->term, both, (const double *const *)p, (const double *const *)q, n, out);
+    for (int64_t i = 0; i < n; i++) {
+        const double x[2] = {p[0][i], p[1][i]}, y[2] = {q[0][i], q[1][i]};
+        const double exact = expected(family, x, y, one ? 1 : 2, 0, both);
+        wrong += i == n / 2 ? out[i] == out[i] : !close_to(out[i], exact, extreme ? 4e-14 : 5e-15);
+    }
+    CHECK(wrong == 0, "%s: a line of %ld of %s, spread %g, both %d: %ld wrong", k->name, (long)n, family->name, spread, both,
+          (long)wrong);
+}
+
+static void test_lines(const kl_kernels *k)
+{
+    const int64_t sizes[] = {8, 16, 24, 256};
+    const double spreads[] = {1, 1e-2, 1e-6, 1e-12};
+    region r[5];
+    int lines = 0;
+    for (int i = 0; i < 5; i++) r[i] = region_new(256 * sizeof(double));
+    for (int t = 0; t < kl_family_count(); t++)
+        for (int form = 0; form < 4 * 4 * 2 * 2 && kl_family_at(t)->term; form++, lines++)
+            check_line(k, kl_family_at(t), sizes[form % 4], spreads[form / 4 % 4], form / 16 % 2,
+                       form / 32 ? AT_END : AT_START, r);
+    CHECK(lines == 12 * 64, "%d lines", lines);
+}
+
 void test_family_terms(const kl_kernels *k)
 {
     const int64_t mr = k->mr64, nr = k->nr64, sizes[][2] = {{2, 2}, {mr + 1, nr + 1}, {2 * mr + 3, 2 * nr + 5}};
@@ -110,4 +151,5 @@ void test_family_terms(const kl_kernels *k)
         for (int form = 0; form < 3 * 6 * 3; form++)
             check_tile(k, kl_family_named(names[t]), sizes[form % 3][0], sizes[form % 3][1], coordinates[form / 3 % 6],
                        spreads[form / 18], form % 2, form % 5 == 0, form % 4 < 2 ? AT_END : AT_START, r);
+    test_lines(k);
 }

@@ -140,7 +140,8 @@ static long double far_term(kl_shape shape, int single, double number, double x,
     return (shape == KL_SUM_SKEW ? p : f) * log;
 }
 
-static void test_far_pair_of(const kl_kernels *k, kl_shape shape, int single, double w)
+/* Returns how much of the bound is reached. */
+static double test_far_pair_of(const kl_kernels *k, kl_shape shape, int single, double w)
 {
     static double x[64], y[COLS], got[64 * COLS];
     const int rows = single ? k->mr32 : k->mr64;
@@ -159,7 +160,7 @@ static void test_far_pair_of(const kl_kernels *k, kl_shape shape, int single, do
         }
     CHECK(worst <= 1, "%s: far, shape %d, single %d, w = %g: %.2f of the bound at x = %.17g, y = %.17g", k->name, shape,
           single, w, worst, at_x, at_y);
-    CHECK(worst > 0.01, "%s: far, shape %d, single %d: never off by a hundredth of the bound", k->name, shape, single);
+    return worst;
 }
 
 /* ---- their sums over many bins ---- */
@@ -260,9 +261,14 @@ void test_terms(const kl_kernels *k)
     const double shares[] = {0.5, 0.1, 0.9, 0.999, 0.01};
     for (int single = 0; single < 2; single++) {
         test_alone(k, single);
-        for (int pass = 0; pass < 30; pass++)
-            for (kl_shape shape = KL_SUM_JS; shape <= KL_SUM_SKEW; shape++)
-                test_pair_of(k, shape, single, shares[pass % 5]), test_far_pair_of(k, shape, single, shares[pass % 5]);
+        for (kl_shape shape = KL_SUM_JS; shape <= KL_SUM_SKEW; shape++) {
+            double worst = 0;
+            for (int pass = 0; pass < 30; pass++) {
+                test_pair_of(k, shape, single, shares[pass % 5]);
+                worst = fmax(worst, test_far_pair_of(k, shape, single, shares[pass % 5]));
+            }
+            CHECK(worst > 0.2, "%s: far, shape %d, single %d: never off by a fifth of the bound", k->name, shape, single);
+        }
     }
     test_far_chains(k);
 }
