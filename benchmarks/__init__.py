@@ -8,7 +8,7 @@
 
 import os
 
-# Each peer runs the kernels that it chooses for this machine: held to older instructions by the environment, products
-# of OpenBLAS (NumPy's, FAISS's) take twice as long where AVX-512 is whole.
+# NumPy's products run the kernels that OpenBLAS chooses for this machine: held to older instructions by the environment,
+# they take twice as long where AVX-512 is whole. (FAISS: peers.faiss_library.)
 for _name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(_name, None)

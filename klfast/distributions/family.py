@@ -20,6 +20,10 @@ class Domain:
 
     words: str
     holds: Callable[[np.ndarray], np.ndarray]
+    is_interval: bool = True
+
+    def good(self, array: np.ndarray) -> np.ndarray:
+        return np.isfinite(array) & self.holds(array)
 
 
 REAL = Domain("a finite number", np.isfinite)
@@ -28,7 +32,9 @@ NONNEGATIVE = Domain("0 or more", lambda x: x >= 0)
 PROBABILITY = Domain("in [0, 1]", lambda x: (x >= 0) & (x <= 1))
 PROBABILITY_ABOVE_0 = Domain("in (0, 1]", lambda x: (x > 0) & (x <= 1))
 PROBABILITY_BELOW_1 = Domain("in [0, 1)", lambda x: (x >= 0) & (x < 1))
-COUNT = Domain("a positive integer", lambda x: (x > 0) & (x == np.floor(x)))
+COUNT = Domain("a positive integer", lambda x: (x > 0) & (x == np.floor(x)), is_interval=False)
+
+CHUNK = 1 << 15  # numbers, 256 KiB
 
 
 class Family:
@@ -139,10 +145,19 @@ def as_float64(family: str, name: str, x) -> np.ndarray:
 def checked(family: str, name: str, x, domain: Domain) -> np.ndarray:
     """x as float64, every value in the domain; else an error that says which is not."""
     array = as_float64(family, name, x)
-    good = np.isfinite(array) & domain.holds(array)
+    if domain.is_interval and array.size > CHUNK and domain.good(extremes(array)).all():
+        return array
+    good = domain.good(array)
     if not good.all():
         complain(family, name, array, good, domain.words)
     return array
+
+
+def extremes(array: np.ndarray) -> np.ndarray:
+    """Least and largest number of a contiguous array, NaN if one is, read once."""
+    flat = array.reshape(-1)
+    chunks = [flat[i : i + CHUNK] for i in range(0, flat.size, CHUNK)]
+    return np.array([end for chunk in chunks for end in (chunk.min(), chunk.max())])
 
 
 def complain(family: str, name: str, array: np.ndarray, good: np.ndarray, words: str):
