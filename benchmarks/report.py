@@ -35,7 +35,8 @@ untimed one), with the same number of threads ({threads}); NumPy's and SciPy's e
 SciPy's cdist and NumKong get their rows from as many Python threads. klfast is timed from the arrays to the answer:
 checks, encoding and allocation of the answer included. It keeps the memory of the large answer before, which its caller
 has freed, and writes the next one there; "into new memory" is without that. FAISS is timed for the search alone, on
-float32 operands made before: log Q for KL, square roots for Hellinger. Bare products (DGEMM, SGEMM) and memory floors
+float32 operands made before, log Q for KL, square roots for Hellinger, and on x86 with the kernels of its OpenBLAS that
+are the fastest for it, those of AVX2. Bare products (DGEMM, SGEMM) and memory floors
 are bounds, not answers: the logarithms are ready; the product of `pairwise` goes into a fresh array, that in blocks
 into one reused block. A memory floor is a dot product over the bytes of the inputs. klfast's answers were checked
 against a float64 reference.
