@@ -117,7 +117,7 @@ cdef extern from "klfast.h" nogil:
     ctypedef struct kl_team:
         int32_t size
 
-    int kl_settled(kl_team *, int)
+    int kl_seated(kl_team *, int)
     void kl_family_scan(const kl_kernels *, const kl_rows *, int64_t, int64_t, double *, kl_stats *)
     void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *, const kl_rows *, int64_t,
                            int64_t, double *, double *, kl_stats *)
@@ -201,16 +201,17 @@ cdef extern from "klfast.h" nogil:
                         int64_t *)
     void kl_reduce_block(const kl_pairing *, int32_t, int32_t, double, int64_t, int64_t, int64_t, int64_t, double *,
                          double *, void *, kl_stats *)
-    ctypedef struct kl_total:
+    ctypedef struct kl_row_sums:
         double *sum
         double *low
         uint64_t *every
         uint64_t *any
 
     int64_t kl_mean_doubles(const kl_encode_args *)
-    void kl_total_add(const kl_kernels *, const kl_encode_args *, int64_t, int64_t, kl_total *, double *, kl_stats *)
-    void kl_total_mean(kl_total *, int64_t, const kl_encode_args *)
-    void kl_mean_values(const kl_kernels *, const kl_encode_args *, const kl_total *, double, int64_t, int64_t,
+    void kl_row_sums_add(const kl_kernels *, const kl_encode_args *, int64_t, int64_t, kl_row_sums *, double *,
+                         kl_stats *)
+    void kl_row_sums_mean(kl_row_sums *, int64_t, const kl_encode_args *)
+    void kl_mean_values(const kl_kernels *, const kl_encode_args *, const kl_row_sums *, double, int64_t, int64_t,
                         double *, uint8_t *, double *, kl_stats *)
     void kl_top_expand(int64_t, int64_t, const double *, const int64_t *, const int64_t *,
                        const int64_t *, int64_t, double *, int64_t *, int64_t *)

@@ -31,8 +31,8 @@ def mean_values(Side side, Side other, bint with_support, double accept, int n_t
     supports = np.zeros((groups, 2, words), np.uint64)
     supports[:, 0] = ~np.uint64(0)
     cdef uint64_t[:, :, ::1] support = supports
-    cdef uint8_t[::1] space = np.zeros(groups * sizeof(kl_total), np.uint8)
-    cdef kl_total *totals = <kl_total *>&space[0]
+    cdef uint8_t[::1] space = np.zeros(groups * sizeof(kl_row_sums), np.uint8)
+    cdef kl_row_sums *totals = <kl_row_sums *>&space[0]
     values, certified = np.empty(n), np.empty(n, np.bool_)
     cdef double[::1] value = values
     cdef uint8_t[::1] sure = certified.view(np.uint8)
@@ -46,12 +46,12 @@ def mean_values(Side side, Side other, bint with_support, double accept, int n_t
         if with_support:
             totals[t].every, totals[t].any = &support[t, 0, 0], &support[t, 1, 0]
     for t in prange(groups, nogil=True, schedule="dynamic", num_threads=n_threads):
-        me = kl_settled(&team, threadid())
-        kl_total_add(kernels, &other.c, t * group, min(t * group + group, m), totals + t, &memory[me, 0],
-                     &each[me].stats)
-    kl_total_mean(totals, groups, &other.c)
+        me = kl_seated(&team, threadid())
+        kl_row_sums_add(kernels, &other.c, t * group, min(t * group + group, m), totals + t, &memory[me, 0],
+                        &each[me].stats)
+    kl_row_sums_mean(totals, groups, &other.c)
     for t in prange((n + step - 1) // step, nogil=True, schedule="dynamic", num_threads=n_threads):
-        me = kl_settled(&team, threadid())
+        me = kl_seated(&team, threadid())
         kl_mean_values(kernels, &side.c, totals, accept, t * step, min(t * step + step, n), &value[0], &sure[0],
                        &memory[me, 0], &each[me].stats)
     return values, certified

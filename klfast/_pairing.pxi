@@ -81,7 +81,7 @@ cdef class Columns:
         cdef int64_t together = max(1, min(HUGE_PAGES // (4 * width * max(K, 1) * size), panels // (8 * n_threads)))
         cdef kl_team team = team_of(n_threads)
         for t in prange(panels, nogil=True, schedule="dynamic", chunksize=together, num_threads=n_threads):
-            me = kl_settled(&team, threadid())
+            me = kl_seated(&team, threadid())
             first = t * width
             args[me].divergence = &form.c
             args[me].rows, args[me].norms, args[me].center = &rows.c, norm_of, &center.c
@@ -111,7 +111,7 @@ cdef class Columns:
             source, target = <char *>address(self.features), <char *>address(features)
             column = <int64_t *>address(columns)
             for t in prange(count // width, nogil=True, schedule="static", num_threads=n_threads):
-                kl_settled(&team, threadid())
+                kl_seated(&team, threadid())
                 pack_columns(source, column + t * width, width, K, size, target + t * width * K * size)
             self.sample = (features, self.offset[columns], self.norm[columns], self.slack[columns])
 
@@ -244,7 +244,7 @@ cdef class Pairing:
         cdef int me
         cdef kl_team team = team_of(self.n_threads)
         for t in prange(tasks.count, nogil=True, schedule="dynamic", num_threads=self.n_threads):
-            me = kl_settled(&team, threadid())
+            me = kl_seated(&team, threadid())
             dense_task(&self.c, &o, &tasks, t, begin, end, part, &space[me, 0], &each[me].stats)
 
     def take_sample(self, columns):
@@ -284,7 +284,7 @@ cdef class Pairing:
         cdef int me
         cdef kl_team team = team_of(self.n_threads)
         for t in prange(rows * parts, nogil=True, schedule="dynamic", chunksize=together, num_threads=self.n_threads):
-            me = kl_settled(&team, threadid())
+            me = kl_seated(&team, threadid())
             s = t % parts
             r = cuts[t // parts]
             c = s * part
@@ -313,7 +313,7 @@ cdef class Pairing:
             raise MemoryError()
         try:
             for t in prange(blocks, nogil=True, schedule="dynamic", num_threads=self.n_threads):
-                me = kl_settled(&team, threadid())
+                me = kl_seated(&team, threadid())
                 hits_within(&self.c, radius, skip_self, cuts[t], cuts[t + 1], m, &space[me, 0], found + t,
                             &totals[0], self.n_threads, me, limit, &each[me].stats)
             if np.asarray(totals).sum() > limit:
@@ -365,7 +365,7 @@ cdef class Pairing:
         cdef int me
         cdef kl_team team = team_of(self.n_threads)
         for t in prange(rows * parts, nogil=True, schedule="dynamic", num_threads=self.n_threads):
-            me = kl_settled(&team, threadid())
+            me = kl_seated(&team, threadid())
             at, last = cuts[t // parts], cuts[t // parts + 1]
             c = t % parts * width
             stop = min(c + width, m)
@@ -400,7 +400,7 @@ def expand(values, classes, starts, members, query_class, bint skip_self, int64_
     cdef int me
     cdef kl_team team = team_of(n_threads)
     for i in prange(n, nogil=True, schedule="static", num_threads=n_threads):
-        me = kl_settled(&team, threadid())
+        me = kl_seated(&team, threadid())
         kl_top_expand(k, k_classes, &v[q[i], 0], &c[q[i], 0], &s[0], &mem[0], i if skip_self else -1,
                       &ov[i, 0], &oc[i, 0], &cursors[me, 0])
     return out_values, out_columns

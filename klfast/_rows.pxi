@@ -18,7 +18,7 @@ def scan(Rows rows, double tolerance, int n_threads, out=None):
     cdef kl_team team = team_of(n_threads)
     if n:
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
-            me = kl_settled(&team, threadid())
+            me = kl_seated(&team, threadid())
             end = min(t * step + step, n)
             if rows.c.family != NULL:
                 kl_family_scan(kernels, &rows.c, t * step, end, &scratch[me, 0], &each[me].stats)
@@ -43,7 +43,7 @@ def mean_probs(Rows rows, norms, int n_threads):
     cdef int me
     cdef kl_team team = team_of(n_threads)
     for t in prange(groups, nogil=True, schedule="dynamic", num_threads=n_threads):
-        me = kl_settled(&team, threadid())
+        me = kl_seated(&team, threadid())
         end = min(t * step + step, n)
         kernels.accumulate(&rows.c, norm, t * step, end, &partial[t, 0], &scratch[me, 0], &each[me].stats)
     return sums[:, :K].sum(axis=0) / n
@@ -63,7 +63,7 @@ def family_center(Rows rows, int n_threads):
     if rows.c.family.width(K) == 0:
         return rows.read(0)
     for t in prange(groups, nogil=True, schedule="dynamic", num_threads=n_threads):
-        me = kl_settled(&team, threadid())
+        me = kl_seated(&team, threadid())
         end = min(t * group + group, n)
         kl_family_accumulate(kernels, &rows.c, t * group, end, &partial[t, 0], &scratch[me, 0])
     total = sums.sum(axis=0)
@@ -87,7 +87,7 @@ def entropy(Rows rows, norms, int n_threads):
     cdef kl_team team = team_of(n_threads)
     if n:
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
-            me = kl_settled(&team, threadid())
+            me = kl_seated(&team, threadid())
             end = min(t * step + step, n)
             if rows.c.family != NULL:
                 kl_family_entropy(kernels, &rows.c, t * step, end, &out[0], &scratch[me, 0])
@@ -114,7 +114,7 @@ def rowwise(Form form, Rows P, Rows Q, int64_t begin, int64_t end, double tolera
     cdef int me
     cdef kl_team team = team_of(n_threads)
     for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
-        me = kl_settled(&team, threadid())
+        me = kl_seated(&team, threadid())
         first = begin + t * step
         last = min(first + step, end)
         # Values of row `first` and on: rounded, they are at the start of the thread's own.
@@ -141,7 +141,7 @@ def contributions(Form form, Rows P, Rows Q, int n_threads):
     cdef kl_team team = team_of(n_threads)
     if n and K:
         for i in prange(n, nogil=True, schedule="static", num_threads=n_threads):
-            me = kl_settled(&team, threadid())
+            me = kl_seated(&team, threadid())
             kl_contributions(&form.c, P.c.domain, kernels.read(&P.c, i, &scratch[me, 0]),
                              kernels.read(&Q.c, i, &scratch[me, K]), K, &out[i, 0])
     return result
@@ -158,7 +158,7 @@ def keys(Rows rows, norms, bint glance, int n_threads):
     cdef int me
     cdef kl_team team = team_of(n_threads)
     for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
-        me = kl_settled(&team, threadid())
+        me = kl_seated(&team, threadid())
         kl_row_keys(kernels, &rows.c, norm, glance, t * step, min(t * step + step, n), &scratch[me, 0], out)
     return result
 
@@ -191,7 +191,7 @@ cdef class Keys:
         cdef int64_t *out = <int64_t *>address(result)
         cdef kl_team team = team_of(n_threads)
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
-            kl_settled(&team, threadid())
+            kl_seated(&team, threadid())
             kl_keys_find(key, n, slots, sought, t * step, min(t * step + step, m), out)
         return result
 
@@ -208,7 +208,7 @@ def compare(Rows a, Rows b, rows_a, rows_b, int n_threads):
     cdef kl_team team = team_of(n_threads)
     if n:
         for t in prange(tasks, nogil=True, schedule="dynamic", num_threads=n_threads):
-            me = kl_settled(&team, threadid())
+            me = kl_seated(&team, threadid())
             end = min(t * step + step, n)
             kl_compare_rows(kernels, &a.c, &b.c, &ia[0], &ib[0], t * step, end, &s[0], &i[0], &scratch[me, 0])
     return same.astype(bool), identical.astype(bool)

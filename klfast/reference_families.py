@@ -158,7 +158,8 @@ def _settled(formula, p, q):
     while digits < 20_000:
         mp = _context(digits)
         value = formula(mp, [mp.mpf(x) for x in p], [mp.mpf(x) for x in q])
-        if value == mp.inf or last is not None and abs(value - last) <= abs(value) * mp.mpf(10) ** -40:
+        unchanged = last is not None and abs(value - last) <= abs(value) * mp.mpf(10) ** -40
+        if value == mp.inf or unchanged and (value or digits > 1000):  # 0 so far: it may be e^-745
             return value
         last, digits = value, 2 * digits
     if abs(value) < mp.mpf(10) ** -10_000:

@@ -32,6 +32,12 @@ typedef enum {
     KL_DOMAIN_COUNT
 } kl_domain;
 
+/* How many bytes beyond what they read loops over rows ask for memory: the processor itself fetches ahead only within a
+ * page, and too late. Zen 5, two cores: KL of 1,000,000 x 64 row by row takes 8% less time in float64, 35% in float32; all
+ * pairs with 16 rows, whose check comes first to 2,000,000 x 32, 20% (2 to 6 KiB alike). Rows in the cache take up to 4%
+ * longer. Zen 4: logits, 64 to 256 bins, 4% to 9% less. */
+#define KL_FURTHER 4096
+
 /* Some columns of a matrix that comes in parts: float64, at any strides (0: a value for all). */
 typedef struct {
     const char *data;

@@ -10,22 +10,30 @@ import pytest
 import klfast as kl
 from klfast import reference_families as reference
 
-POSITIVE, ANY = "positive", "any"
-# Parameters; the relative error of a term is below 4e-15, where an exponential is large 5e-14 (docs/families.md).
+POSITIVE, ANY, INSIDE, COUNT = "positive", "any", "inside", "count"
+# Parameters; the relative error of a term is below 5e-15, where an exponential is large 5e-14 (docs/families.md).
 FAMILIES = {
     "normal": (kl.Normal, (ANY, POSITIVE), 4e-15), "log_normal": (kl.LogNormal, (ANY, POSITIVE), 4e-15),
     "half_normal": (kl.HalfNormal, (POSITIVE,), 4e-15), "rayleigh": (kl.Rayleigh, (POSITIVE,), 4e-15),
     "exponential": (kl.Exponential, (POSITIVE,), 4e-15), "poisson": (kl.Poisson, (POSITIVE,), 4e-15),
     "laplace": (kl.Laplace, (ANY, POSITIVE), 5e-15), "cauchy": (kl.Cauchy, (ANY, POSITIVE), 5e-15),
     "gumbel": (kl.Gumbel, (ANY, POSITIVE), 5e-14), "weibull": (kl.Weibull, (POSITIVE, POSITIVE), 5e-14),
+    "bernoulli": (kl.Bernoulli, (INSIDE,), 4e-15), "geometric": (kl.Geometric, (INSIDE,), 4e-15),
+    "bernoulli_logits": (lambda x, **axes: kl.Bernoulli(logits=x, **axes), (ANY,), 4e-15),
+    "binomial": (kl.Binomial, (COUNT, INSIDE), 4e-15), "negative_binomial": (kl.NegativeBinomial, (COUNT, INSIDE), 4e-15),
+    "chi2": (kl.Chi2, (POSITIVE,), 5e-15), "gamma": (kl.Gamma, (POSITIVE, POSITIVE), 5e-15),
+    "inverse_gamma": (kl.InverseGamma, (POSITIVE, POSITIVE), 5e-15), "beta": (kl.Beta, (POSITIVE, POSITIVE), 5e-15),
+    "inverse_gaussian": (kl.InverseGaussian, (POSITIVE, POSITIVE), 4e-15),
 }
 each_family = pytest.mark.parametrize("name", FAMILIES)
 
 
 def draw(name, rng, n, d, spread=0.5):
-    kinds = FAMILIES[name][1]
-    return [np.exp(spread * rng.uniform(-1, 1, (n, d))) if kind is POSITIVE else 1.5 + spread * rng.uniform(-1, 1, (n, d))
-            for kind in kinds]
+    def parameter(kind):
+        u = spread * rng.uniform(-1, 1, (n, d))
+        return {POSITIVE: np.exp(u), ANY: 1.5 + u, INSIDE: 0.5 + 0.4 * u, COUNT: np.full((n, d), 7.0)}[kind]
+
+    return [parameter(kind) for kind in FAMILIES[name][1]]
 
 
 def batch(name, parameters, event_ndim=1):
@@ -128,3 +136,50 @@ def test_parameters_that_were_changed_since(all_threads, bad, rng):
     q[1][1700, 0] = 1
     with pytest.raises(ValueError, match="^P: row 2100, parameter 3 of Normal is not valid any more"):
         kl.rowwise(P, Q, "reverse_kl")
+
+
+@pytest.mark.parametrize("name", ["gamma", "chi2", "beta"])
+def test_gamma_functions_at_any_size(name, isa, rng):
+    """Shapes from 1e-8 to 1e8 beside each other: none, some and all of the steps to the series."""
+    cls, kinds, tolerance = FAMILIES[name]
+    for near in (None, 1.0, 1e-2, 1e-9):
+        p = [10 ** rng.uniform(-8, 8, (30, 1)) for _ in kinds]
+        q = [10 ** rng.uniform(-8, 8, (30, 1)) if near is None else x * np.exp(near * rng.uniform(-1, 1, (30, 1))) for x in p]
+        values = kl.rowwise(cls(*p), cls(*q))
+        for i in range(30):
+            assert values[i] == pytest.approx(exact(name, [x[i] for x in p], [x[i] for x in q]), rel=1e-14, abs=0)
+
+
+def test_logits_far_from_each_other(isa):
+    """Beyond the reach of e^t, and beyond that of the terms."""
+    p, q = (x.ravel() for x in np.meshgrid([-900.0, -500, -40, -9, -1, 0, 3, 8, 30, 800], [-700.0, -300, -12, 0, 5, 20, 650]))
+    values = kl.rowwise(kl.Bernoulli(logits=p), kl.Bernoulli(logits=q))
+    for i, value in enumerate(values):
+        assert value == pytest.approx(exact("bernoulli_logits", [p[i : i + 1]], [q[i : i + 1]]), rel=4e-15, abs=0)
+
+
+def test_trials_that_are_certain(isa):
+    """Probabilities 0 and 1 are for the direct form, row by row."""
+    p, q = np.array([0.0, 0.0, 1.0, 0.5, 1.0, 0.3]), np.array([0.5, 0.0, 1.0, 0.0, 0.25, 0.3])
+    np.testing.assert_allclose(kl.rowwise(kl.Bernoulli(p), kl.Bernoulli(q)),
+                               [math.log(2), 0, 0, np.inf, math.log(4), 0], rtol=1e-15)
+    np.testing.assert_allclose(kl.rowwise(kl.Binomial(3, p), kl.Binomial(3, q)),
+                               [3 * math.log(2), 0, 0, np.inf, 3 * math.log(4), 0], rtol=1e-15)
+
+
+@pytest.mark.parametrize("name, parameter", [("gamma", 0), ("gamma", 1), ("beta", 0), ("chi2", 0), ("inverse_gaussian", 1)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0, -1e300, 0.0])
+def test_shapes_that_were_changed_since(name, parameter, bad, rng):
+    p, q = draw(name, rng, 300, 2), draw(name, rng, 300, 2)
+    P, Q = batch(name, p), batch(name, q)
+    p[parameter][211, 1] = bad
+    with pytest.raises(ValueError, match=f"^P: row 211, parameter {2 * parameter + 1} of .* is not valid any more"):
+        kl.rowwise(P, Q)
+
+
+def test_counts_that_were_changed_since(rng):
+    p, q = draw("binomial", rng, 300, 1), draw("binomial", rng, 300, 1)
+    P, Q = batch("binomial", p), batch("binomial", q)
+    p[0][:] = q[0][:] = 2.5
+    with pytest.raises(ValueError, match="^P: row 0, parameter 0 of Binomial is not valid any more"):
+        kl.rowwise(P, Q)

@@ -4,7 +4,7 @@
 
 #include "../klfast.h"
 
-/* The threads of one loop, zero but for their number: a thread that calls kl_settled before each task has a core of its
+/* The threads of one loop, zero but for their number: a thread that calls kl_seated before each task has a core of its
  * own from the first one on, where there is one for it. Returns `thread`, its number. */
 enum { KL_TEAM = 1024 };
 typedef struct {
@@ -12,7 +12,7 @@ typedef struct {
     uint64_t cores[KL_TEAM / 64];
     uint8_t begun[KL_TEAM];
 } kl_team;
-int kl_settled(kl_team *, int thread);
+int kl_seated(kl_team *, int thread);
 
 /* The value, exact to the last digits where the fast direct kernels are not: rows proportional up to rounding,
  * sums near the ends of the exponent range, terms that overflow. +0.0 iff the rows are the same distribution. */
@@ -155,18 +155,18 @@ void kl_reduce_block(const kl_pairing *, int32_t op, int32_t over_rows, double a
 
 /* Means of bilinear values (mean.c), for KL_PRODUCT with KL_LINEAR. An operand is a kl_encode_args of which divergence,
  * rows, norms, center, extra, role and the factors count; memory: kl_mean_doubles of it. Its rows are added up in
- * parts, whose numbers the caller sets to 0 and `every` to ones. kl_total_mean leaves the means of all rows in the
+ * parts, whose numbers the caller sets to 0 and `every` to ones. kl_row_sums_mean leaves the means of all rows in the
  * first part. kl_mean_values: for each row [begin, end) of the other operand the mean of its values against those rows,
  * and whether accept * value >= bound certifies it. */
 typedef struct {
     double *sum, *low;    /* width features, then offset, norm and slack: sums, and what their roundings lost */
     uint64_t *every, *any; /* bins that all rows have, that some row has; NULL where empty bins do not matter */
-} kl_total;
+} kl_row_sums;
 int64_t kl_mean_doubles(const kl_encode_args *);
-void kl_total_add(const kl_kernels *, const kl_encode_args *, int64_t begin, int64_t end, kl_total *, double *memory,
-                  kl_stats *);
-void kl_total_mean(kl_total *totals, int64_t count, const kl_encode_args *);
-void kl_mean_values(const kl_kernels *, const kl_encode_args *, const kl_total *other, double accept, int64_t begin,
+void kl_row_sums_add(const kl_kernels *, const kl_encode_args *, int64_t begin, int64_t end, kl_row_sums *,
+                     double *memory, kl_stats *);
+void kl_row_sums_mean(kl_row_sums *totals, int64_t count, const kl_encode_args *);
+void kl_mean_values(const kl_kernels *, const kl_encode_args *, const kl_row_sums *other, double accept, int64_t begin,
                     int64_t end, double *values, uint8_t *certified, double *memory, kl_stats *);
 
 /* Neighbours among distinct rows to neighbours among all rows: row q's list (values, classes; k_classes

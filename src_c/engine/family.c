@@ -2,7 +2,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "../klfast.h"
+#include "../families/terms.h"
+#include "engine.h"
 
 #define SQRT_HALF 0x1.6a09e667f3bcdp-1
 
@@ -89,7 +90,7 @@ static int parameters_of(const kl_family *family) { return family->term < KL_TER
 static int is_settled(double sum) { return sum >= 0x1p-950; }
 
 /* Coordinates side by side, and the values of LINE pairs of them. */
-enum { LINE = 256, SUM = 64, AHEAD = 4096 }; /* AHEAD: bytes, as KL_FURTHER of kernels/vec.h */
+enum { LINE = 256, SUM = 64 };
 typedef struct { double of[2][LINE]; } line;
 
 static void line_values(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, line *p, line *q,
@@ -114,17 +115,9 @@ static double plain_sum(const double *x, int64_t n)
 }
 
 /* Adds n values, blocks of SUM without a further rounding. */
-typedef struct { double high, low; } long_sum;
-
-static double sum_of(long_sum s) { return s.high < INFINITY ? s.high + s.low : s.high; }
-
-static void add_values(long_sum *s, const double *x, int64_t n)
+static void add_values(kl_total *s, const double *x, int64_t n)
 {
-    for (int64_t k = 0; k < n; k += SUM) {
-        const double part = plain_sum(x + k, n - k < SUM ? n - k : SUM), high = s->high + part, back = high - s->high;
-        s->low += (s->high - (high - back)) + (part - back);
-        s->high = high;
-    }
+    for (int64_t k = 0; k < n; k += SUM) kl_total_add(s, plain_sum(x + k, n - k < SUM ? n - k : SUM));
 }
 
 double kl_family_value(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, const double *p,
@@ -133,7 +126,7 @@ double kl_family_value(const kl_divergence *f, const kl_kernels *kernels, const 
     if (takes_line(f, family)) {
         const int parameters = parameters_of(family);
         const int64_t d = K / parameters;
-        long_sum sum = {0, 0};
+        kl_total sum = {0, 0};
         for (int64_t k = 0; k < d; k += LINE) {
             const int64_t n = d - k < LINE ? d - k : LINE;
             line x, y;
@@ -145,7 +138,7 @@ double kl_family_value(const kl_divergence *f, const kl_kernels *kernels, const 
             line_values(f, kernels, family, &x, &y, n, values);
             add_values(&sum, values, n);
         }
-        if (is_settled(sum_of(sum))) return kl_finished(f, sum_of(sum));
+        if (is_settled(kl_total_value(sum))) return kl_finished(f, kl_total_value(sum));
     }
     return direct_value(f, family, p, q, K, scratch);
 }
@@ -154,7 +147,7 @@ double kl_family_value(const kl_divergence *f, const kl_kernels *kernels, const 
 static void take_singles(const char *from, int64_t stride, int64_t n, double *to)
 {
     for (int64_t r = 0; r < n; r++, from += stride) {
-        __builtin_prefetch(from + AHEAD);
+        __builtin_prefetch(from + KL_FURTHER);
         memcpy(to + r, from, sizeof *to);
     }
 }
@@ -175,7 +168,7 @@ static void take_rows(const kl_rows *rows, int64_t begin, int64_t n, int64_t d, 
                 take_singles(from, part.col_stride, d, to->of[j] + r * d);
                 continue;
             }
-            for (int64_t at = 0; at < d * size; at += 64) __builtin_prefetch(from + AHEAD + at);
+            for (int64_t at = 0; at < d * size; at += 64) __builtin_prefetch(from + KL_FURTHER + at);
             memcpy(to->of[j] + r * d, from, (size_t)(d * size));
         }
     }
@@ -206,9 +199,9 @@ static void rowwise_by_lines(const kl_divergence *f, const kl_kernels *kernels, 
         take_rows(Q, i, n, d, &q);
         line_values(f, kernels, P->family, &p, &q, n * d, values);
         for (int64_t r = 0; r < n; r++) {
-            long_sum sum = {values[r * d], 0};
+            kl_total sum = {values[r * d], 0};
             if (d > 1) sum.high = 0, add_values(&sum, values + r * d, d);
-            out[i + r] = is_settled(sum_of(sum)) ? kl_finished(f, sum_of(sum))
+            out[i + r] = is_settled(kl_total_value(sum)) ? kl_finished(f, kl_total_value(sum))
                                                  : checked_value(f, kernels, P, Q, i + r, 0, scratch, stats);
         }
     }

@@ -59,8 +59,8 @@ static void add(double *restrict sum, double *restrict low, const double *restri
     }
 }
 
-void kl_total_add(const kl_kernels *kernels, const kl_encode_args *side, int64_t begin, int64_t end, kl_total *total,
-                  double *memory, kl_stats *stats)
+void kl_row_sums_add(const kl_kernels *kernels, const kl_encode_args *side, int64_t begin, int64_t end,
+                     kl_row_sums *total, double *memory, kl_stats *stats)
 {
     const block b = block_over(side, memory);
     for (int64_t first = begin; first < end; first += ROWS) {
@@ -78,7 +78,7 @@ void kl_total_add(const kl_kernels *kernels, const kl_encode_args *side, int64_t
     }
 }
 
-void kl_total_mean(kl_total *totals, int64_t count, const kl_encode_args *side)
+void kl_row_sums_mean(kl_row_sums *totals, int64_t count, const kl_encode_args *side)
 {
     const int64_t numbers = kl_width_of(side->divergence, side->rows) + 3, words = (side->rows->n_cols + 63) / 64;
     for (int64_t t = 1; t < count; t++) {
@@ -109,7 +109,7 @@ static double dot(const double *x, const double *y, int64_t K)
 }
 
 /* Does an empty bin make a value of this row infinite, against any of the rows that were added up? */
-static int unsupported(const kl_encode_args *side, const uint64_t *row, const kl_total *other, int64_t words)
+static int unsupported(const kl_encode_args *side, const uint64_t *row, const kl_row_sums *other, int64_t words)
 {
     const int both = kl_support_of(side->divergence) == KL_SUPPORT_EQUAL;
     uint64_t lost = 0;
@@ -120,7 +120,7 @@ static int unsupported(const kl_encode_args *side, const uint64_t *row, const kl
     return lost != 0;
 }
 
-void kl_mean_values(const kl_kernels *kernels, const kl_encode_args *side, const kl_total *other, double accept,
+void kl_mean_values(const kl_kernels *kernels, const kl_encode_args *side, const kl_row_sums *other, double accept,
                     int64_t begin, int64_t end, double *values, uint8_t *certified, double *memory, kl_stats *stats)
 {
     const block b = block_over(side, memory);

@@ -47,7 +47,7 @@ static void settle(kl_team *team)
 static void settle(kl_team *team) { (void)team; }
 #endif
 
-int kl_settled(kl_team *team, int thread)
+int kl_seated(kl_team *team, int thread)
 {
     if (team->size > 1 && thread < KL_TEAM && !team->begun[thread]) {
         team->begun[thread] = 1;

@@ -132,8 +132,8 @@ static kl_feature_row binomial_natural1(const double *t, const double *c, double
     return t[0] == c[0] ? trials_natural(t[0], t[1], c[1], y) : kl_unfit;
 }
 
-KL_SCALAR_FAMILY(bernoulli, 1, 1, 1)
-KL_SCALAR_FAMILY(binomial, 2, 1, 1)
+KL_SCALAR_FAMILY_LINE(bernoulli, 1, 1, 1, KL_TERM_BERNOULLI)
+KL_SCALAR_FAMILY_LINE(binomial, 2, 1, 1, KL_TERM_BINOMIAL)
 
 /* ---- Bernoulli by its logit ------------------------------------------------------------------------------------ */
 
@@ -226,7 +226,7 @@ static kl_feature_row bernoulli_logits_natural1(const double *t, const double *c
     return (kl_feature_row){offset, offset, y[0] * y[0]};
 }
 
-KL_SCALAR_FAMILY(bernoulli_logits, 1, 1, 2)
+KL_SCALAR_FAMILY_LINE(bernoulli_logits, 1, 1, 2, KL_TERM_LOGIT)
 
 /* ---- Geometric, NegativeBinomial ------------------------------------------------------------------------------- */
 
@@ -326,8 +326,8 @@ static kl_feature_row negative_binomial_natural1(const double *t, const double *
     return (kl_feature_row){offset, offset, y[0] * y[0]};
 }
 
-KL_SCALAR_FAMILY(geometric, 1, 1, 1)
-KL_SCALAR_FAMILY(negative_binomial, 2, 1, 1)
+KL_SCALAR_FAMILY_LINE(geometric, 1, 1, 1, KL_TERM_GEOMETRIC)
+KL_SCALAR_FAMILY_LINE(negative_binomial, 2, 1, 1, KL_TERM_NEGATIVE_BINOMIAL)
 
 /* ---- Poisson --------------------------------------------------------------------------------------------------- */
 

@@ -323,4 +323,4 @@ static kl_feature_row beta_natural1(const double *t, const double *c, double *y)
     return dirichlet_natural(t, c, 2, y, 0);
 }
 
-KL_SCALAR_FAMILY(beta, 2, 3, 4)
+KL_SCALAR_FAMILY_LINE(beta, 2, 3, 4, KL_TERM_BETA)

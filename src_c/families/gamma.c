@@ -106,8 +106,8 @@ static kl_feature_row gamma_natural1(const double *t, const double *c, double *y
 #define inverse_gamma_center1 gamma_center1
 #define inverse_gamma_mean1 gamma_mean1
 #define inverse_gamma_natural1 gamma_natural1
-KL_SCALAR_FAMILY(gamma, 2, 2, 3)
-KL_SCALAR_FAMILY(inverse_gamma, 2, 2, 3)
+KL_SCALAR_FAMILY_LINE(gamma, 2, 2, 3, KL_TERM_GAMMA)
+KL_SCALAR_FAMILY_LINE(inverse_gamma, 2, 2, 3, KL_TERM_GAMMA)
 
 /* ---- Chi2: T = log x, mean digamma(df/2), natural df/2 --------------------------------------------------------- */
 
@@ -157,4 +157,4 @@ static kl_feature_row chi2_natural1(const double *t, const double *c, double *y)
     return (kl_feature_row){offset, offset, y[0] * y[0]};
 }
 
-KL_SCALAR_FAMILY(chi2, 1, 1, 1)
+KL_SCALAR_FAMILY_LINE(chi2, 1, 1, 1, KL_TERM_CHI2)

@@ -259,4 +259,4 @@ static kl_feature_row inverse_gaussian_natural1(const double *t, const double *c
 }
 
 #define inverse_gaussian_check1 two_positive
-KL_SCALAR_FAMILY(inverse_gaussian, 2, 2, 3)
+KL_SCALAR_FAMILY_LINE(inverse_gaussian, 2, 2, 3, KL_TERM_INVERSE_GAUSSIAN)

@@ -22,7 +22,7 @@ static kl_team settle_all(int threads)
     team.size = threads;
     for (int thread = 0; thread < threads; thread++)
         for (int task = 0; task < 3; task++)
-            CHECK(kl_settled(&team, thread) == thread, "thread %d", thread);
+            CHECK(kl_seated(&team, thread) == thread, "thread %d", thread);
     return team;
 }
 
@@ -54,6 +54,6 @@ void test_team(void)
 void test_team(void)
 {
     kl_team team = {.size = 2};
-    CHECK(kl_settled(&team, 1) == 1, "its number");
+    CHECK(kl_seated(&team, 1) == 1, "its number");
 }
 #endif
