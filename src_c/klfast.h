@@ -122,6 +122,9 @@ kl_shape kl_shape_of(const kl_divergence *);
 int kl_by_terms(const kl_divergence *, const kl_rows *);
 int kl_is_symmetric(const kl_divergence *);
 #define KL_LINE_STEP 8 /* coordinates of families come in multiples of it: see family_line */
+/* Pairs of Dirichlet rows side by side: what dirichlet_rest finds and dirichlet_gap takes. */
+typedef struct { double rest[KL_LINE_STEP], x[KL_LINE_STEP], y[KL_LINE_STEP], s[KL_LINE_STEP], t[KL_LINE_STEP],
+                        e[KL_LINE_STEP], det[KL_LINE_STEP]; } kl_dirichlet_rows;
 /* Features a row: K, or of a family its own number; twice that for Jeffreys. */
 int64_t kl_width_of(const kl_divergence *, const kl_rows *);
 
@@ -279,6 +282,10 @@ typedef struct {
      * round; NaN: left to the direct form. p[j], q[j]: parameters number j, one or two by the term. */
     void (*family_line)(int32_t term, int32_t both, const double *const *p, const double *const *q, int64_t n,
                         double *out);
+    /* KL of Dirichlet rows, KL_LINE_STEP of them: all but their largest components a row at a time, then those. NaN: left
+     * to the direct form. Rows that are not there are copies of others. */
+    void (*dirichlet_rest)(const double *p, const double *q, int64_t K, int lane, kl_dirichlet_rows *rows);
+    void (*dirichlet_gap)(const kl_dirichlet_rows *rows, double *out);
 } kl_kernels;
 
 /* ---- dispatch ------------------------------------------------------------------------------------ */

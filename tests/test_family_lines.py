@@ -183,3 +183,67 @@ def test_counts_that_were_changed_since(rng):
     p[0][:] = q[0][:] = 2.5
     with pytest.raises(ValueError, match="^P: row 0, parameter 0 of Binomial is not valid any more"):
         kl.rowwise(P, Q)
+
+
+def dirichlet_rows(rng, n, K, near=None):
+    """Concentrations of any size beside each other; near: how far q's are from p's, relative."""
+    p = 10 ** rng.uniform(-3, 3, (n, 1)) * np.exp(2 * rng.normal(size=(n, K)))
+    q = 10 ** rng.uniform(-3, 3, (n, 1)) * np.exp(2 * rng.normal(size=(n, K)))
+    return (p, q) if near is None else (p, p * (1 + near * rng.uniform(-1, 1, (n, K))))
+
+
+@pytest.mark.parametrize("K", [2, 3, 8, 9, 40])
+@pytest.mark.parametrize("near", [None, 0.5, 1e-3, 1e-9])
+def test_dirichlet_on_every_instruction_set(K, near, isa, rng):
+    p, q = dirichlet_rows(rng, 10, K, near)
+    values = kl.rowwise(kl.Dirichlet(p), kl.Dirichlet(q))
+    for i in range(10):
+        assert values[i] == pytest.approx(float(reference.kl("dirichlet", p[i], q[i])), rel=1e-14, abs=0)
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e-3, 1.0, 1e3, 1e8])
+def test_dirichlet_where_one_component_has_most(size, isa, rng):
+    """Of p, of q, or of both, the same or another; and rows that are proportional but for a millionth."""
+    p, q = np.exp(rng.normal(size=(2, 12, 5)))
+    p[:8, 1] *= size
+    q[4:, 1] *= size
+    q[:4, 3] *= size
+    q[8:10] = 3 * p[8:10] * (1 + 1e-6 * rng.uniform(-1, 1, (2, 5)))
+    values = kl.rowwise(kl.Dirichlet(p), kl.Dirichlet(q))
+    for i in range(12):
+        assert values[i] == pytest.approx(float(reference.kl("dirichlet", p[i], q[i])), rel=1e-14, abs=0)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 65])
+@pytest.mark.parametrize("K", [2, 5, 8, 300])
+def test_dirichlet_rows_beside_each_other(n, K, rng):
+    """A value does not depend on how many rows there are, where they lie, nor on those beside it."""
+    p, q = dirichlet_rows(rng, n, K)
+    P, Q = kl.Dirichlet(p), kl.Dirichlet(q)
+    values, both = kl.rowwise(P, Q), kl.rowwise(P, Q, "jeffreys")
+    singles = [kl.rowwise(kl.Dirichlet(p[i : i + 1]), kl.Dirichlet(q[i : i + 1]))[0] for i in range(n)]
+    np.testing.assert_array_equal(values, singles)
+    np.testing.assert_array_equal(values, kl.rowwise(kl.Dirichlet(np.asfortranarray(p)), Q))
+    np.testing.assert_array_equal(values[::-1], kl.rowwise(kl.Dirichlet(p[::-1]), kl.Dirichlet(q[::-1])))
+    np.testing.assert_array_equal(both, kl.rowwise(Q, P, "jeffreys"))
+    np.testing.assert_allclose(both, values + kl.rowwise(Q, P), rtol=2e-15)
+    found, columns = kl.kneighbors(P, Q, n)
+    for i in range(n):
+        np.testing.assert_array_equal(found[i], kl.rowwise(kl.Dirichlet(np.tile(p[i], (n, 1))), Q)[columns[i]])
+
+
+def test_dirichlet_rows_that_are_equal_or_out_of_reach(rng):
+    p, q = dirichlet_rows(rng, 40, 6, 0.5)
+    q[3] = p[3]
+    q[5] = p[5]
+    q[5, 2] = np.nextafter(p[5, 2], np.inf)
+    p[7] *= 1e-80
+    q[9, 0] = 1e80
+    values = kl.rowwise(kl.Dirichlet(p), kl.Dirichlet(q))
+    assert values[3] == 0 and 0 < values[5] < 1e-30
+    for i in (5, 7, 9):
+        assert values[i] == pytest.approx(float(reference.kl("dirichlet", p[i], q[i])), rel=1e-14, abs=0)
+    P, Q = kl.Dirichlet(p), kl.Dirichlet(q)
+    q[21, 4] = -1
+    with pytest.raises(ValueError, match="^Q: row 21, parameter 4 of Dirichlet is not valid any more"):
+        kl.rowwise(P, Q)

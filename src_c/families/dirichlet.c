@@ -293,7 +293,7 @@ static kl_feature_row dirichlet_natural(const double *row, const double *c, int6
 
 const kl_family kl_dirichlet = {"dirichlet", dirichlet_check, dirichlet_direct, dirichlet_entropy, dirichlet_width,
                                 dirichlet_scratch, dirichlet_sums, dirichlet_accumulate, dirichlet_finish,
-                                dirichlet_mean, dirichlet_natural, dirichlet_chernoff, 0, KL_TERM_NONE, -1};
+                                dirichlet_mean, dirichlet_natural, dirichlet_chernoff, 0, KL_TERM_DIRICHLET, -1};
 
 /* ---- Beta -------------------------------------------------------------------------------------------------------- */
 

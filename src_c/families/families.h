@@ -53,12 +53,14 @@ typedef enum {
 } kl_parameter_status;
 
 /* What is added up over coordinates in vectors: row by row (kernels/family_lines.h), of one parameter and, from Normal on,
- * of two; from Laplace on in the tiles of KL_SUM_FAMILY, too (kernels/family_terms.h). */
+ * of two; from Laplace on in the tiles of KL_SUM_FAMILY, too (kernels/family_terms.h). Dirichlet's are those of a row that
+ * do not stand for themselves (kernels/dirichlet_rows.h). */
 typedef enum {
     KL_TERM_NONE, KL_TERM_HALF_NORMAL, KL_TERM_RAYLEIGH, KL_TERM_EXPONENTIAL, KL_TERM_POISSON, KL_TERM_BERNOULLI,
     KL_TERM_LOGIT, KL_TERM_GEOMETRIC, KL_TERM_CHI2,
     KL_TERM_NORMAL, KL_TERM_BINOMIAL, KL_TERM_NEGATIVE_BINOMIAL, KL_TERM_INVERSE_GAUSSIAN, KL_TERM_GAMMA, KL_TERM_BETA,
-    KL_TERM_LAPLACE, KL_TERM_GUMBEL, KL_TERM_WEIBULL, KL_TERM_PARETO, KL_TERM_CAUCHY, KL_TERM_UNIFORM
+    KL_TERM_LAPLACE, KL_TERM_GUMBEL, KL_TERM_WEIBULL, KL_TERM_PARETO, KL_TERM_CAUCHY, KL_TERM_UNIFORM,
+    KL_TERM_DIRICHLET
 } kl_family_term;
 #define KL_TERM_NUMBERS 3 /* that stand for a coordinate in a tile */
 

@@ -26,18 +26,19 @@ KL_INLINE vf64 kl_determinant(vf64 a, vf64 b, vf64 c, vf64 d)
     return kl_fma_exact(a, b, -product) + error;
 }
 
-/* Bregman divergence of R at (x, y): d^2 R[y, x, y], a divided difference, by Horner's scheme on those of P:
- * (w f)[y, x, y] = w(y) f[y, x, y] + w[x, y] f[x, y] + w[y, x, y] f(y). */
+/* Bregman divergence of R at (x, y): d^2 R[y, x, y], a divided difference, by Horner's scheme on those of P: with w = z^-2
+ *     (w f)[y, x, y] = w(y) f[y, x, y] + w[x, y] f[x, y] + w[y, x, y] f(y).
+ * f1 and f2 are -f[x, y] and f[y, x, y] over ab, a = 1/x, b = 1/y. */
 KL_INLINE vf64 kl_bregman_series(vf64 d, vf64 x, vf64 y)
 {
-    vf64 a = 1.0 / x, b = 1.0 / y, ab = a * b, w = b * b, w1 = -ab * (a + b), w2 = ab * b * (a + 2.0 * b);
+    vf64 a = 1.0 / x, b = 1.0 / y, w = b * b, w1 = a + b, w2 = b * (w1 + b);
     vf64 f = kl_set_f64(KL_SHIFTED[KL_SHIFTED_TERMS - 1]), f1 = {0}, f2 = {0};
     for (int j = KL_SHIFTED_TERMS - 2; j >= 0; j--) {
-        f2 = KL_FMA_F64(w, f2, KL_FMA_F64(w1, f1, w2 * f));
+        f2 = KL_FMA_F64(w, f2, KL_FMA_F64(a * b * w1, f1, w2 * f));
         f1 = KL_FMA_F64(a * a, f1, w1 * f);
         f = KL_FMA_F64(w, f, kl_set_f64(KL_SHIFTED[j]));
     }
-    return d * (d * KL_FMA_F64(b, f2, KL_FMA_F64(-ab, f1, ab * b * f)));
+    return (d * a) * (d * b) * (b * KL_FMA_F64(a, f1, f + f2));
 }
 
 /* d = x - y. */
@@ -90,35 +91,30 @@ KL_INLINE kl_twin kl_twin_product(kl_twin u, kl_twin v)
 
 KL_INLINE kl_twin kl_twin_sum(kl_twin u, kl_twin v) { return (kl_twin){u.one + v.one, u.all + v.all, u.gap + v.gap}; }
 
-KL_INLINE kl_twin kl_twin_negative(kl_twin u) { return (kl_twin){-u.one, -u.all, -u.gap}; }
-
 /* kl_bregman_series at (x, y) less that at (x + s, y + t). */
 KL_INLINE vf64 kl_series_gap(vf64 d, vf64 e, vf64 x, vf64 y, vf64 s, vf64 t)
 {
-    vf64 a1 = 1.0 / x, a2 = 1.0 / (x + s), b1 = 1.0 / y, b2 = 1.0 / (y + t), all = d + e;
-    const kl_twin none = {{0}, {0}, {0}}, a = {a1, a2, s * a1 * a2}, b = {b1, b2, t * b1 * b2}, ab = kl_twin_product(a, b);
-    const kl_twin w = kl_twin_product(b, b), wx = kl_twin_product(a, a), u2 = kl_twin_product(ab, b);
-    const kl_twin w1 = kl_twin_negative(kl_twin_product(ab, kl_twin_sum(a, b)));
-    const kl_twin w2 = kl_twin_product(u2, kl_twin_sum(a, kl_twin_sum(b, b)));
-    vf64 c = kl_set_f64(KL_SHIFTED[KL_SHIFTED_TERMS - 1]);
+    vf64 a1 = 1.0 / x, a2 = 1.0 / (x + s), b1 = 1.0 / y, b2 = 1.0 / (y + t), c = kl_set_f64(KL_SHIFTED[KL_SHIFTED_TERMS - 1]);
+    const kl_twin none = {{0}, {0}, {0}}, a = {a1, a2, s * a1 * a2}, b = {b1, b2, t * b1 * b2}, w = kl_twin_product(b, b);
+    const kl_twin wx = kl_twin_product(a, a), w1 = kl_twin_sum(a, b), w2 = kl_twin_product(b, kl_twin_sum(w1, b));
+    const kl_twin across = kl_twin_product(kl_twin_product(a, b), w1), gap = {d, d + e, -e};
     kl_twin f = {c, c, {0}}, f1 = none, f2 = none;
     for (int j = KL_SHIFTED_TERMS - 2; j >= 0; j--) {
         c = kl_set_f64(KL_SHIFTED[j]);
-        f2 = kl_twin_sum(kl_twin_product(w, f2), kl_twin_sum(kl_twin_product(w1, f1), kl_twin_product(w2, f)));
+        f2 = kl_twin_sum(kl_twin_product(w, f2), kl_twin_sum(kl_twin_product(across, f1), kl_twin_product(w2, f)));
         f1 = kl_twin_sum(kl_twin_product(wx, f1), kl_twin_product(w1, f));
         f = kl_twin_sum(kl_twin_product(w, f), (kl_twin){c, c, {0}});
     }
-    const kl_twin series = kl_twin_sum(kl_twin_product(b, f2), kl_twin_sum(kl_twin_negative(kl_twin_product(ab, f1)),
-                                                                           kl_twin_product(u2, f)));
-    return kl_twin_product((kl_twin){d * d, all * all, -e * (d + all)}, series).gap;
+    const kl_twin sizes = kl_twin_product(kl_twin_product(gap, a), kl_twin_product(gap, b));
+    return kl_twin_product(sizes, kl_twin_product(b, kl_twin_sum(kl_twin_product(a, f1), kl_twin_sum(f, f2)))).gap;
 }
 
-KL_INLINE vf64 kl_beta_coordinate(vf64 ap, vf64 bp, vf64 aq, vf64 bq)
+/* What the larger parameters give, with them shifted; X, Y: the sums of all, and det, after that. */
+typedef struct { vf64 value, X, Y, det; } kl_dominant;
+
+KL_INLINE kl_dominant kl_dominant_part(vf64 x, vf64 y, vf64 d, vf64 s, vf64 t, vf64 e, vf64 det)
 {
-    vi64 turned = bp > ap;
-    vf64 y = kl_select(turned, bp, ap), t = kl_select(turned, ap, bp), x = kl_select(turned, bq, aq);
-    vf64 s = kl_select(turned, aq, bq), d = x - y, e = s - t, all = d + e, det = kl_determinant(x, t, y, s);
-    vf64 rest = kl_bregman_h(e, s, t), gap = {0};
+    vf64 gap = {0}, all = d + e;
     for (int n = 0; n < KL_SHIFTED_TO; n++) {
         vi64 small = kl_least(x, y) < (double)KL_SHIFTED_TO;
         if (!KL_BITS_F64(small)) break;
@@ -129,6 +125,15 @@ KL_INLINE vf64 kl_beta_coordinate(vf64 ap, vf64 bp, vf64 aq, vf64 bq)
     }
     gap += KL_FMA_F64(kl_set_f64(0.5), kl_psi_gap(det, d, all, x, y, s, t), kl_series_gap(d, e, x, y, s, t));
     vf64 X = x + s, Y = y + t;
-    vf64 split = kl_generalized(x * Y, y * X, det) + kl_generalized(s * Y, t * X, -det);
-    return (split / Y + rest) + gap;
+    return (kl_dominant){gap + kl_generalized(x * Y, y * X, det) / Y, X, Y, det};
+}
+
+KL_INLINE vf64 kl_beta_coordinate(vf64 ap, vf64 bp, vf64 aq, vf64 bq)
+{
+    vi64 turned = bp > ap;
+    vf64 y = kl_select(turned, bp, ap), t = kl_select(turned, ap, bp), x = kl_select(turned, bq, aq);
+    vf64 s = kl_select(turned, aq, bq), e = s - t;
+    const kl_dominant top = kl_dominant_part(x, y, x - y, s, t, e, kl_determinant(x, t, y, s));
+    vf64 rest = kl_generalized(s * top.Y, t * top.X, -top.det) / top.Y + kl_bregman_h(e, s, t);
+    return rest + top.value;
 }

@@ -150,6 +150,40 @@ static void check_line(const kl_kernels *k, const kl_family *family, int64_t n, 
           (long)wrong);
 }
 
+/* Pairs of Dirichlet rows side by side, one of them out of reach, the ends of the rows at or behind guard pages. */
+static void check_dirichlet(const kl_kernels *k, int64_t K, double spread, side s, region *r)
+{
+    const kl_family *family = kl_family_named("dirichlet");
+    double *p = place(r[0], (size_t)K * sizeof *p, s), *q = place(r[1], (size_t)K * sizeof *q, s);
+    double exact[KL_LINE_STEP], out[KL_LINE_STEP];
+    kl_dirichlet_rows rows;
+    int64_t wrong = 0;
+    for (int lane = 0; lane < KL_LINE_STEP; lane++) {
+        const double size = exp(uniform(-7, 7)), scale = spread < 1 ? 1 : exp(uniform(-2, 2));
+        for (int64_t i = 0; i < K; i++) {
+            p[i] = size * exp(2 * uniform(-1, 1));
+            q[i] = p[i] * scale * (1 + 0.9 * spread * uniform(-1, 1));
+        }
+        if (lane == 5) q[K - 1] = 0x1p-210;
+        exact[lane] = expected(family, p, q, K, 0, 0);
+        k->dirichlet_rest(p, q, K, lane, &rows);
+    }
+    rows.x[5] = rows.y[5] = rows.s[5] = rows.t[5] = 1, rows.e[5] = rows.det[5] = 0;
+    k->dirichlet_gap(&rows, out);
+    for (int lane = 0; lane < KL_LINE_STEP; lane++)
+        wrong += lane == 5 ? out[lane] == out[lane] : !close_to(out[lane], exact[lane], 1e-14);
+    CHECK(wrong == 0, "%s: Dirichlet rows of %ld, spread %g: %ld wrong", k->name, (long)K, spread, (long)wrong);
+}
+
+static void test_dirichlet(const kl_kernels *k)
+{
+    const int64_t sizes[] = {2, 3, 7, 8, 9, 17, 64, 300};
+    const double spreads[] = {1, 1e-2, 1e-6, 1e-12};
+    region r[2] = {region_new(300 * sizeof(double)), region_new(300 * sizeof(double))};
+    for (int form = 0; form < 8 * 4 * 2 * 4; form++)
+        check_dirichlet(k, sizes[form % 8], spreads[form / 8 % 4], form / 32 % 2 ? AT_END : AT_START, r);
+}
+
 static void test_lines(const kl_kernels *k)
 {
     const int64_t sizes[] = {8, 16, 24, 256};
@@ -157,10 +191,12 @@ static void test_lines(const kl_kernels *k)
     region r[5];
     int lines = 0;
     for (int i = 0; i < 5; i++) r[i] = region_new(256 * sizeof(double));
-    for (int t = 0; t < kl_family_count(); t++)
-        for (int form = 0; form < 4 * 4 * 2 * 2 && kl_family_at(t)->term; form++, lines++)
-            check_line(k, kl_family_at(t), sizes[form % 4], spreads[form / 4 % 4], form / 16 % 2,
-                       form / 32 ? AT_END : AT_START, r);
+    for (int t = 0; t < kl_family_count(); t++) {
+        const kl_family *family = kl_family_at(t);
+        if (family->term == KL_TERM_NONE || family->term == KL_TERM_DIRICHLET) continue;
+        for (int form = 0; form < 4 * 4 * 2 * 2; form++, lines++)
+            check_line(k, family, sizes[form % 4], spreads[form / 4 % 4], form / 16 % 2, form / 32 ? AT_END : AT_START, r);
+    }
     CHECK(lines == 22 * 64, "%d lines", lines);
 }
 
@@ -176,4 +212,5 @@ void test_family_terms(const kl_kernels *k)
             check_tile(k, kl_family_named(names[t]), sizes[form % 3][0], sizes[form % 3][1], coordinates[form / 3 % 6],
                        spreads[form / 18], form % 2, form % 5 == 0, form % 4 < 2 ? AT_END : AT_START, r);
     test_lines(k);
+    test_dirichlet(k);
 }

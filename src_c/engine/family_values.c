@@ -1,0 +1,241 @@
+/* Values of pairs of rows of families: coordinates in vectors where their terms have them, else the direct form. */
+#include "family.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../families/terms.h"
+
+/* Of the powers p^s q^t the family gives Chernoff's C, from which the sum of terms, (1 - e^-C)/(s t), and -factor C,
+ * where a logarithm finishes that sum. Of a symmetric one, the two rows in an order of their own. */
+static double power_value(const kl_divergence *f, const kl_family *family, const double *p, const double *q, int64_t K,
+                          double *scratch)
+{
+    const double s = f->number, t = f->rest;
+    int64_t k = 0;
+    while (s == t && k < K - 1 && p[k] == q[k]) k++;
+    const int turned = s == t && p[k] > q[k];
+    const double size = family->chernoff(turned ? q : p, turned ? p : q, s, t, K, scratch), C = s > 1 ? -size : size;
+    if (f->finish == KL_LOG && fabs(f->scale + s * t) <= 0x1p-50 * fabs(s * t)) return -f->factor * C;
+    return kl_finished(f, -expm1(-C) / s / t);
+}
+
+static double direct_value(const kl_divergence *f, const kl_family *family, const double *p, const double *q, int64_t K,
+                           double *scratch)
+{
+    if (f->kind == KL_POWER) return power_value(f, family, p, q, K, scratch);
+    double sum = family->direct(p, q, K, scratch);
+    if (f->kind == KL_JEFFREYS) sum += family->direct(q, p, K, scratch);
+    return kl_finished(f, sum);
+}
+
+static int takes_terms(const kl_divergence *f, const kl_family *family)
+{
+    return family->term != KL_TERM_NONE && (f->kind == KL_KL || f->kind == KL_JEFFREYS);
+}
+
+static int parameters_of(const kl_family *family) { return family->term < KL_TERM_NORMAL ? 1 : 2; }
+
+/* A sum of terms that counts: not NaN, and far above what underflows. */
+static int is_settled(double sum) { return sum >= 0x1p-950; }
+
+/* Coordinates side by side, and the values of LINE pairs of them. */
+enum { LINE = 256, SUM = 64 };
+typedef struct { double of[2][LINE]; } line;
+
+static void line_values(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, line *p, line *q,
+                        int64_t n, double *out)
+{
+    const double *const left[2] = {p->of[0], p->of[1]}, *const right[2] = {q->of[0], q->of[1]};
+    const int64_t padded = (n + KL_LINE_STEP - 1) / KL_LINE_STEP * KL_LINE_STEP;
+    for (int j = 0; j < parameters_of(family); j++)
+        for (int64_t k = n; k < padded; k++) p->of[j][k] = p->of[j][n - 1], q->of[j][k] = q->of[j][n - 1];
+    kernels->family_line(family->term, f->kind == KL_JEFFREYS, left, right, padded, out);
+}
+
+/* Of at most SUM values, in an order that depends on n alone. */
+static double plain_sum(const double *x, int64_t n)
+{
+    double s[KL_LINE_STEP] = {0};
+    int64_t k = 0;
+    for (; k + KL_LINE_STEP <= n; k += KL_LINE_STEP)
+        for (int l = 0; l < KL_LINE_STEP; l++) s[l] += x[k + l];
+    for (int l = 0; k < n; k++, l++) s[l] += x[k];
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+/* Adds n values, blocks of SUM without a further rounding. */
+static void add_values(kl_total *s, const double *x, int64_t n)
+{
+    for (int64_t k = 0; k < n; k += SUM) kl_total_add(s, plain_sum(x + k, n - k < SUM ? n - k : SUM));
+}
+
+/* The sum of a pair's coordinates. */
+static double line_sum(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, const double *p,
+                       const double *q, int64_t K)
+{
+    const int parameters = parameters_of(family);
+    const int64_t d = K / parameters;
+    kl_total sum = {0, 0};
+    for (int64_t k = 0; k < d; k += LINE) {
+        const int64_t n = d - k < LINE ? d - k : LINE;
+        line x, y;
+        double values[LINE];
+        for (int j = 0; j < parameters; j++) {
+            memcpy(x.of[j], p + j * d + k, (size_t)n * sizeof *p);
+            memcpy(y.of[j], q + j * d + k, (size_t)n * sizeof *q);
+        }
+        line_values(f, kernels, family, &x, &y, n, values);
+        add_values(&sum, values, n);
+    }
+    return kl_total_value(sum);
+}
+
+/* Pairs of Dirichlet rows side by side, and the other way round; lanes that no pair takes are of equal ones. */
+typedef struct { kl_dirichlet_rows way[2]; } dirichlet_pairs;
+
+static void empty_pairs(dirichlet_pairs *pairs)
+{
+    memset(pairs, 0, sizeof *pairs);
+    for (int i = 0; i < 2 * KL_LINE_STEP; i++) {
+        kl_dirichlet_rows *rows = pairs->way + i / KL_LINE_STEP;
+        const int lane = i % KL_LINE_STEP;
+        rows->x[lane] = rows->y[lane] = rows->s[lane] = rows->t[lane] = 1;
+    }
+}
+
+static void add_pair(const kl_divergence *f, const kl_kernels *kernels, const double *p, const double *q, int64_t K,
+                     int lane, dirichlet_pairs *pairs)
+{
+    kernels->dirichlet_rest(p, q, K, lane, pairs->way);
+    if (f->kind == KL_JEFFREYS) kernels->dirichlet_rest(q, p, K, lane, pairs->way + 1);
+}
+
+static void pair_sums(const kl_divergence *f, const kl_kernels *kernels, const dirichlet_pairs *pairs, double *sums)
+{
+    double turned[KL_LINE_STEP];
+    kernels->dirichlet_gap(pairs->way, sums);
+    if (f->kind != KL_JEFFREYS) return;
+    kernels->dirichlet_gap(pairs->way + 1, turned);
+    for (int l = 0; l < KL_LINE_STEP; l++) sums[l] += turned[l];
+}
+
+static double pair_sum(const kl_divergence *f, const kl_kernels *kernels, const double *p, const double *q, int64_t K)
+{
+    dirichlet_pairs pairs;
+    double sums[KL_LINE_STEP];
+    empty_pairs(&pairs);
+    add_pair(f, kernels, p, q, K, 0, &pairs);
+    pair_sums(f, kernels, &pairs, sums);
+    return sums[0];
+}
+
+double kl_family_value(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, const double *p,
+                       const double *q, int64_t K, double *scratch)
+{
+    if (K > 0 && takes_terms(f, family)) {
+        const double sum = family->term == KL_TERM_DIRICHLET ? pair_sum(f, kernels, p, q, K)
+                                                             : line_sum(f, kernels, family, p, q, K);
+        if (is_settled(sum)) return kl_finished(f, sum);
+    }
+    return direct_value(f, family, p, q, K, scratch);
+}
+
+/* One parameter of n rows that are `stride` bytes apart. */
+static void take_singles(const char *from, int64_t stride, int64_t n, double *to)
+{
+    for (int64_t r = 0; r < n; r++, from += stride) {
+        __builtin_prefetch(from + KL_FURTHER);
+        memcpy(to + r, from, sizeof *to);
+    }
+}
+
+/* Coordinates of n rows from `begin` on, n d <= LINE. */
+static void take_rows(const kl_rows *rows, int64_t begin, int64_t n, int64_t d, line *to)
+{
+    const int64_t size = sizeof(double);
+    for (int j = 0; j < parameters_of(rows->family); j++) {
+        const kl_part part = kl_family_part(rows, j, d);
+        if (d == 1 && !rows->index) {
+            take_singles(part.data + begin * part.row_stride, part.row_stride, n, to->of[j]);
+            continue;
+        }
+        for (int64_t r = 0; r < n; r++) {
+            const char *from = part.data + (rows->index ? rows->index[begin + r] : begin + r) * part.row_stride;
+            if (part.col_stride != size) {
+                take_singles(from, part.col_stride, d, to->of[j] + r * d);
+                continue;
+            }
+            for (int64_t at = 0; at < d * size; at += 64) __builtin_prefetch(from + KL_FURTHER + at);
+            memcpy(to->of[j] + r * d, from, (size_t)(d * size));
+        }
+    }
+}
+
+/* The value of row i of P and of Q, checked, by terms or by the direct form; or, not to be used, NaN. */
+static double checked_value(const kl_divergence *f, const kl_kernels *kernels, const kl_rows *P, const kl_rows *Q,
+                            int64_t i, int by_terms, double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols;
+    const double *p = kernels->read(P, i, scratch), *q = kernels->read(Q, i, scratch + K);
+    if (!kl_family_checked(P, p, i, 0, stats) || !kl_family_checked(Q, q, i, KL_ROW_OF_Q, stats)) return NAN;
+    scratch += 2 * K;
+    return by_terms ? kl_family_value(f, kernels, P->family, p, q, K, scratch)
+                    : direct_value(f, P->family, p, q, K, scratch);
+}
+
+/* As kl_family_value for each pair, to the bit. A pair whose values count has valid parameters: family_lines.h. */
+static void rowwise_by_lines(const kl_divergence *f, const kl_kernels *kernels, const kl_rows *P, const kl_rows *Q,
+                             int64_t begin, int64_t end, double *out, double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols, d = K / parameters_of(P->family), together = LINE / d;
+    for (int64_t i = begin; i < end; i += together) {
+        const int64_t n = end - i < together ? end - i : together;
+        line p, q;
+        double values[LINE];
+        take_rows(P, i, n, d, &p);
+        take_rows(Q, i, n, d, &q);
+        line_values(f, kernels, P->family, &p, &q, n * d, values);
+        for (int64_t r = 0; r < n; r++) {
+            kl_total sum = {values[r * d], 0};
+            if (d > 1) sum.high = 0, add_values(&sum, values + r * d, d);
+            out[i + r] = is_settled(kl_total_value(sum)) ? kl_finished(f, kl_total_value(sum))
+                                                 : checked_value(f, kernels, P, Q, i + r, 0, scratch, stats);
+        }
+    }
+}
+
+/* The same of Dirichlet rows. */
+static void rowwise_dirichlet(const kl_divergence *f, const kl_kernels *kernels, const kl_rows *P, const kl_rows *Q,
+                              int64_t begin, int64_t end, double *out, double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols;
+    for (int64_t i = begin; i < end; i += KL_LINE_STEP) {
+        const int n = (int)(end - i < KL_LINE_STEP ? end - i : KL_LINE_STEP);
+        dirichlet_pairs pairs;
+        double sums[KL_LINE_STEP];
+        empty_pairs(&pairs);
+        for (int r = 0; r < n; r++) {
+            const double *p = kernels->read(P, i + r, scratch), *q = kernels->read(Q, i + r, scratch + K);
+            add_pair(f, kernels, p, q, K, r, &pairs);
+        }
+        pair_sums(f, kernels, &pairs, sums);
+        for (int r = 0; r < n; r++)
+            out[i + r] = is_settled(sums[r]) ? kl_finished(f, sums[r])
+                                             : checked_value(f, kernels, P, Q, i + r, 0, scratch, stats);
+    }
+}
+
+void kl_family_rowwise(const kl_divergence *f, const kl_kernels *kernels, const kl_rows *P, const kl_rows *Q,
+                       int64_t begin, int64_t end, double *out, double *scratch, kl_stats *stats)
+{
+    const int64_t K = P->n_cols;
+    stats->isa_ran |= kernels->bit;
+    const int terms = K > 0 && takes_terms(f, P->family), dirichlet = P->family->term == KL_TERM_DIRICHLET;
+    if (terms && dirichlet) rowwise_dirichlet(f, kernels, P, Q, begin, end, out, scratch, stats);
+    else if (terms && K / parameters_of(P->family) <= LINE)
+        rowwise_by_lines(f, kernels, P, Q, begin, end, out, scratch, stats);
+    else
+        for (int64_t i = begin; i < end; i++) out[i] = checked_value(f, kernels, P, Q, i, 1, scratch, stats);
+}
+
