@@ -26,7 +26,8 @@ PARAMETERS = {
     "VonMises": ("loc", "concentration"),
 }
 MATRICES = ("MultivariateNormal", "Wishart")
-ROW_BY_ROW = ("Laplace", "Exponential", "Poisson", "Bernoulli", "Gamma", "Beta")
+ROW_BY_ROW = ("Laplace", "Exponential", "Poisson", "Bernoulli", "BernoulliLogits", "Geometric", "Gamma", "Beta",
+              "Dirichlet")
 COUNT = 10.0
 NUMPY = (*forms_families.BY_COORDINATES, "VonMisesFisher", "Wishart")  # torch has no KL of them
 SMALL = tuple(name for name in (*PARAMETERS, "VonMisesFisher", "Wishart") if name != "Normal")
@@ -84,8 +85,9 @@ def by_parameter(x, X):
 
 def klfast(x):
     if x.question == "family_rowwise":
-        family, p, q = getattr(kl, x.op), by_parameter(x, x.P), by_parameter(x, x.Q)
-        return lambda: kl.kl_divergence(family(**p, event_ndim=1), family(**q, event_ndim=1), n_jobs=x.threads)
+        family, p, q = getattr(kl, x.op.removesuffix("Logits")), by_parameter(x, x.P), by_parameter(x, x.Q)
+        over = {} if x.op == "Dirichlet" else {"event_ndim": 1}
+        return lambda: kl.kl_divergence(family(**p, **over), family(**q, **over), n_jobs=x.threads)
     return lambda: kl.pairwise(family_of(x, x.P), family_of(x, x.Q), x.divergence, n_jobs=x.threads)
 
 
@@ -106,9 +108,9 @@ def torch_kl(x):
 
     if x.question == "family_rowwise":
         p, q = ({name: torch.from_numpy(a) for name, a in by_parameter(x, X).items()} for X in (x.P, x.Q))
-        family = getattr(torch.distributions, x.op)
+        family, over = getattr(torch.distributions, x.op.removesuffix("Logits")), int(x.op != "Dirichlet")
         return lambda: torch.distributions.kl_divergence(
-            *(torch.distributions.Independent(family(**r, validate_args=False), 1) for r in (p, q))).numpy()
+            *(torch.distributions.Independent(family(**r, validate_args=False), over) for r in (p, q))).numpy()
     rows = max(1, (1 << 24) // (len(x.Q) * x.Q[0].size))
 
     def block(P):

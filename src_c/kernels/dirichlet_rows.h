@@ -1,10 +1,10 @@
-/* KL of Dirichlet rows: the sum of families/dirichlet.c in vectors. With x, y the largest component of p, and q's, shifted
- * by N steps to 4 or more, and X, Y the sums of q and p with that,
+/* KL of Dirichlet rows: the sum of families/dirichlet.c in vectors. With x, y the largest component of p, and q's,
+ * shifted by N steps to 4 or more, and X, Y the sums of q and p with that,
  *     KL = [gap of the largest, kl_dominant_part] + sum over the others of  g(q_i Y, p_i X)/Y + B_h(q_i, p_i).
- * The others are taken a lane each, here, row by row; the largest of several rows then a lane each, in kl_dirichlet_gap.
+ * The others are taken a lane each, row by row; the largest of several rows then a lane each, in kl_dirichlet_gap.
  *
- * q_i Y - p_i X = (q_i P - p_i Q) + N (q_i - p_i), P and Q the sums before the shift in twice the precision, so that what
- * is left of a difference of nearly proportional rows is not their rounding.
+ * q_i Y - p_i X = (q_i P - p_i Q) + N (q_i - p_i), P and Q the sums before the shift in twice the precision, so that
+ * what is left of a difference of nearly proportional rows is not their rounding.
  */
 typedef struct { double high, low; } kl_sum2;
 

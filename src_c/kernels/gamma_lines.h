@@ -26,7 +26,7 @@ KL_INLINE vf64 kl_determinant(vf64 a, vf64 b, vf64 c, vf64 d)
     return kl_fma_exact(a, b, -product) + error;
 }
 
-/* Bregman divergence of R at (x, y): d^2 R[y, x, y], a divided difference, by Horner's scheme on those of P: with w = z^-2
+/* Bregman divergence of R at (x, y): d^2 R[y, x, y], a divided difference, by Horner's scheme on those of P, w = z^-2:
  *     (w f)[y, x, y] = w(y) f[y, x, y] + w[x, y] f[x, y] + w[y, x, y] f(y).
  * f1 and f2 are -f[x, y] and f[y, x, y] over ab, a = 1/x, b = 1/y. */
 KL_INLINE vf64 kl_bregman_series(vf64 d, vf64 x, vf64 y)
@@ -94,10 +94,11 @@ KL_INLINE kl_twin kl_twin_sum(kl_twin u, kl_twin v) { return (kl_twin){u.one + v
 /* kl_bregman_series at (x, y) less that at (x + s, y + t). */
 KL_INLINE vf64 kl_series_gap(vf64 d, vf64 e, vf64 x, vf64 y, vf64 s, vf64 t)
 {
-    vf64 a1 = 1.0 / x, a2 = 1.0 / (x + s), b1 = 1.0 / y, b2 = 1.0 / (y + t), c = kl_set_f64(KL_SHIFTED[KL_SHIFTED_TERMS - 1]);
-    const kl_twin none = {{0}, {0}, {0}}, a = {a1, a2, s * a1 * a2}, b = {b1, b2, t * b1 * b2}, w = kl_twin_product(b, b);
+    vf64 a1 = 1.0 / x, a2 = 1.0 / (x + s), b1 = 1.0 / y, b2 = 1.0 / (y + t);
+    vf64 c = kl_set_f64(KL_SHIFTED[KL_SHIFTED_TERMS - 1]);
+    const kl_twin a = {a1, a2, s * a1 * a2}, b = {b1, b2, t * b1 * b2}, gap = {d, d + e, -e}, none = {{0}, {0}, {0}};
     const kl_twin wx = kl_twin_product(a, a), w1 = kl_twin_sum(a, b), w2 = kl_twin_product(b, kl_twin_sum(w1, b));
-    const kl_twin across = kl_twin_product(kl_twin_product(a, b), w1), gap = {d, d + e, -e};
+    const kl_twin w = kl_twin_product(b, b), across = kl_twin_product(kl_twin_product(a, b), w1);
     kl_twin f = {c, c, {0}}, f1 = none, f2 = none;
     for (int j = KL_SHIFTED_TERMS - 2; j >= 0; j--) {
         c = kl_set_f64(KL_SHIFTED[j]);
