@@ -29,7 +29,8 @@ static double direct_value(const kl_divergence *f, const kl_family *family, cons
     return kl_finished(f, sum);
 }
 
-static int takes_terms(const kl_divergence *f, const kl_family *family)
+/* Whether the kernels have the terms of what is asked. */
+static int in_vectors(const kl_divergence *f, const kl_family *family)
 {
     return family->term != KL_TERM_NONE && (f->kind == KL_KL || f->kind == KL_JEFFREYS);
 }
@@ -133,7 +134,7 @@ static double pair_sum(const kl_divergence *f, const kl_kernels *kernels, const 
 double kl_family_value(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, const double *p,
                        const double *q, int64_t K, double *scratch)
 {
-    if (K > 0 && takes_terms(f, family)) {
+    if (K > 0 && in_vectors(f, family)) {
         const double sum = family->term == KL_TERM_DIRICHLET ? pair_sum(f, kernels, p, q, K)
                                                              : line_sum(f, kernels, family, p, q, K);
         if (is_settled(sum)) return kl_finished(f, sum);
@@ -199,8 +200,9 @@ static void rowwise_by_lines(const kl_divergence *f, const kl_kernels *kernels, 
         for (int64_t r = 0; r < n; r++) {
             kl_total sum = {values[r * d], 0};
             if (d > 1) sum.high = 0, add_values(&sum, values + r * d, d);
-            out[i + r] = is_settled(kl_total_value(sum)) ? kl_finished(f, kl_total_value(sum))
-                                                 : checked_value(f, kernels, P, Q, i + r, 0, scratch, stats);
+            const double value = kl_total_value(sum);
+            out[i + r] = is_settled(value) ? kl_finished(f, value)
+                                           : checked_value(f, kernels, P, Q, i + r, 0, scratch, stats);
         }
     }
 }
@@ -231,7 +233,7 @@ void kl_family_rowwise(const kl_divergence *f, const kl_kernels *kernels, const 
 {
     const int64_t K = P->n_cols;
     stats->isa_ran |= kernels->bit;
-    const int terms = K > 0 && takes_terms(f, P->family), dirichlet = P->family->term == KL_TERM_DIRICHLET;
+    const int terms = K > 0 && in_vectors(f, P->family), dirichlet = P->family->term == KL_TERM_DIRICHLET;
     if (terms && dirichlet) rowwise_dirichlet(f, kernels, P, Q, begin, end, out, scratch, stats);
     else if (terms && K / parameters_of(P->family) <= LINE)
         rowwise_by_lines(f, kernels, P, Q, begin, end, out, scratch, stats);
