@@ -8,18 +8,11 @@
  */
 typedef struct { double high, low; } kl_sum2;
 
-KL_INLINE void kl_add_exactly(vf64 *high, vf64 *low, vf64 x)
-{
-    vf64 sum = *high + x, z = sum - *high;
-    *low += (*high - (sum - z)) + (x - z);
-    *high = sum;
-}
-
 /* The lanes of a sum, folded in halves without losing what their additions round off. */
-KL_INLINE kl_sum2 kl_folded(const kl_lanes *high, const kl_lanes *low)
+KL_INLINE kl_sum2 kl_folded(const kl_sum *s)
 {
-    double t[KL_LANES], rest = kl_lanes_total(low);
-    memcpy(t, high, sizeof t);
+    double t[KL_LANES], rest = kl_lanes_total(&s->low);
+    memcpy(t, &s->high, sizeof t);
     for (int n = KL_LANES / 2; n; n /= 2)
         for (int l = 0; l < n; l++) {
             const double sum = t[l] + t[l + n], z = sum - t[l];
@@ -80,17 +73,20 @@ typedef struct { kl_sum2 p, q, d; } kl_rest_sums;
 
 KL_INLINE kl_rest_sums kl_sums_of_rest(const double *p, const double *q, int64_t K, int64_t top)
 {
-    kl_lanes high[3] = {kl_lanes_zero(), kl_lanes_zero(), kl_lanes_zero()};
-    kl_lanes low[3] = {kl_lanes_zero(), kl_lanes_zero(), kl_lanes_zero()};
+    kl_sum sum_p = kl_sum_zero(), sum_q = kl_sum_zero(), sum_d = kl_sum_zero();
     for (int64_t k = 0; k < K; k += KL_LANES) {
         const kl_components c = kl_components_at(p, q, k, K, top);
+        kl_lanes of_p, of_q, of_d;
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-            vf64 part[3] = {c.p[j], c.q[j], c.q[j] - c.p[j]};
-            KL_UNROLL for (int i = 0; i < 3; i++)
-                kl_add_exactly(&high[i].v[j], &low[i].v[j], kl_select(c.others[j], part[i], (vf64){0}));
+            of_p.v[j] = kl_select(c.others[j], c.p[j], (vf64){0});
+            of_q.v[j] = kl_select(c.others[j], c.q[j], (vf64){0});
+            of_d.v[j] = of_q.v[j] - of_p.v[j];
         }
+        kl_sum_add(&sum_p, &of_p);
+        kl_sum_add(&sum_q, &of_q);
+        kl_sum_add(&sum_d, &of_d);
     }
-    return (kl_rest_sums){kl_folded(high, low), kl_folded(high + 1, low + 1), kl_folded(high + 2, low + 2)};
+    return (kl_rest_sums){kl_folded(&sum_p), kl_folded(&sum_q), kl_folded(&sum_d)};
 }
 
 /* The terms of row number `lane` of `rows`. */
@@ -108,18 +104,20 @@ static void kl_dirichlet_rest(const double *p, const double *q, int64_t K, int l
     double N = 0, a = x, b = y;
     for (; N < KL_SHIFTED_TO && (a < b ? a : b) < KL_SHIFTED_TO; N++) a += 1, b += 1;
     const vf64 X = kl_set_f64(a + s), Y = kl_set_f64(b + t), over = 1.0 / Y;
-    kl_lanes sum = kl_lanes_zero(), low = kl_lanes_zero();
+    kl_sum sum = kl_sum_zero();
     for (int64_t k = 0; k < K; k += KL_LANES) {
         const kl_components c = kl_components_at(p, q, k, K, top);
+        kl_lanes terms;
         KL_UNROLL for (int j = 0; j < KL_NV; j++) {
             vf64 u = c.q[j], v = c.p[j], d = u - v;
             vf64 det = kl_determinant(u, kl_set_f64(P.high), v, kl_set_f64(Q.high)) + (u * P.low - v * Q.low);
             vf64 split = kl_generalized(u * Y, v * X, KL_FMA_F64(kl_set_f64(N), d, det));
             vf64 term = KL_FMA_F64(split, over, kl_bregman_h(d, u, v));
-            kl_add_exactly(&sum.v[j], &low.v[j], kl_select(c.others[j], term, (vf64){0}));
+            terms.v[j] = kl_select(c.others[j], term, (vf64){0});
         }
+        kl_sum_add(&sum, &terms);
     }
-    const kl_sum2 total = kl_folded(&sum, &low);
+    const kl_sum2 total = kl_folded(&sum);
     const vf64 high = kl_determinant(kl_set_f64(x), kl_set_f64(rest.p.high), kl_set_f64(y), kl_set_f64(rest.q.high));
     rows->rest[lane] = total.high + total.low;
     rows->x[lane] = x, rows->y[lane] = y, rows->s[lane] = s, rows->t[lane] = t, rows->e[lane] = e;
