@@ -8,6 +8,12 @@
  */
 typedef struct { double high, low; } kl_sum2;
 
+KL_INLINE kl_sum2 kl_plus(kl_sum2 a, double b)
+{
+    const double sum = a.high + b, z = sum - a.high;
+    return (kl_sum2){sum, a.low + ((a.high - (sum - z)) + (b - z))};
+}
+
 /* The lanes of a sum, folded in halves without losing what their additions round off. */
 KL_INLINE kl_sum2 kl_folded(const kl_sum *s)
 {
@@ -15,17 +21,10 @@ KL_INLINE kl_sum2 kl_folded(const kl_sum *s)
     memcpy(t, &s->high, sizeof t);
     for (int n = KL_LANES / 2; n; n /= 2)
         for (int l = 0; l < n; l++) {
-            const double sum = t[l] + t[l + n], z = sum - t[l];
-            rest += (t[l] - (sum - z)) + (t[l + n] - z);
-            t[l] = sum;
+            const kl_sum2 both = kl_plus((kl_sum2){t[l], rest}, t[l + n]);
+            t[l] = both.high, rest = both.low;
         }
     return (kl_sum2){t[0], rest};
-}
-
-KL_INLINE kl_sum2 kl_plus(kl_sum2 a, double b)
-{
-    const double sum = a.high + b, z = sum - a.high;
-    return (kl_sum2){sum, a.low + ((a.high - (sum - z)) + (b - z))};
 }
 
 /* One group of lanes of two rows, 1 beyond their ends; `others`: inside, and not the largest. */
@@ -130,7 +129,7 @@ static void kl_dirichlet_gap(const kl_dirichlet_rows *rows, double *out)
     for (int l = 0; l < KL_LANES; l += KL_W64) {
         vf64 x = kl_load_f64(rows->x + l), y = kl_load_f64(rows->y + l);
         const kl_dominant top = kl_dominant_part(x, y, x - y, kl_load_f64(rows->s + l), kl_load_f64(rows->t + l),
-                                       kl_load_f64(rows->e + l), kl_load_f64(rows->det + l));
+                                                 kl_load_f64(rows->e + l), kl_load_f64(rows->det + l));
         kl_store_f64(out + l, kl_load_f64(rows->rest + l) + top.value);
     }
 }

@@ -50,10 +50,9 @@ KL_INLINE kl_member kl_member_of(int term, vf64 a, vf64 b)
 KL_INLINE vi64 kl_member_serves(int term, kl_member m)
 {
     switch (term) {
-    case KL_TERM_GAMMA: case KL_TERM_BETA: case KL_TERM_INVERSE_GAUSSIAN:
+    case KL_TERM_GAMMA: case KL_TERM_BETA: case KL_TERM_INVERSE_GAUSSIAN: case KL_TERM_WEIBULL: case KL_TERM_PARETO:
         return kl_within_reach(m.a) & kl_within_reach(m.b);
     case KL_TERM_BINOMIAL: case KL_TERM_NEGATIVE_BINOMIAL: return kl_is_inside(m.b);
-    case KL_TERM_WEIBULL: case KL_TERM_PARETO: return kl_within_reach(m.a) & kl_within_reach(m.b);
     default: return kl_within_reach(m.c) & (kl_abs(m.a) < 0x1p200) & (kl_abs(m.b) < 0x1p200);
     }
 }

@@ -17,8 +17,6 @@ static const double KL_SHIFTED[KL_SHIFTED_TERMS] = {
     0x1.b94890428ba88p-11, -0x1.f5ae7a6adac0ap-10, 0x1.9af411755a0a9p-8, -0x1.a821654c0b438p-6,
     0x1.c0591d96dff25p-4, -0x1.72ec186b34ea6p-2, 0x1.43176d7f2c124p-1};
 
-KL_INLINE vf64 kl_least(vf64 x, vf64 y) { return kl_select(x < y, x, y); }
-
 /* ab - cd with a relative error of 2u (Jeannerod, Louvet & Muller, Math. Comp. 82, 2013). */
 KL_INLINE vf64 kl_determinant(vf64 a, vf64 b, vf64 c, vf64 d)
 {
@@ -46,7 +44,7 @@ KL_INLINE vf64 kl_bregman_h(vf64 d, vf64 x, vf64 y)
 {
     vf64 sum = {0};
     for (int n = 0; n < KL_SHIFTED_TO; n++) {
-        vi64 small = kl_least(x, y) < (double)KL_SHIFTED_TO;
+        vi64 small = KL_MIN_F64(x, y) < (double)KL_SHIFTED_TO;
         if (!KL_BITS_F64(small)) break;
         vf64 p = x * (y + 1.0), q = y * (x + 1.0), step = (x + 1.0) * kl_psi_of(p, q, d, d / q);
         sum += kl_select(small, step, (vf64){0});
@@ -117,7 +115,7 @@ KL_INLINE kl_dominant kl_dominant_part(vf64 x, vf64 y, vf64 d, vf64 s, vf64 t, v
 {
     vf64 gap = {0}, all = d + e;
     for (int n = 0; n < KL_SHIFTED_TO; n++) {
-        vi64 small = kl_least(x, y) < (double)KL_SHIFTED_TO;
+        vi64 small = KL_MIN_F64(x, y) < (double)KL_SHIFTED_TO;
         if (!KL_BITS_F64(small)) break;
         gap += kl_select(small, kl_psi_gap(det, d, all, x, y, s, t), (vf64){0});
         x = kl_select(small, x + 1.0, x);
