@@ -325,6 +325,7 @@ FAMILIES = [
     *(_family_by_rows(name, 100_000, Rival("torch.distributions")) for name in peers_families.ROW_BY_ROW),
     _family("gaussians", "Normal", 4096, 32, Rival("expert NumPy, Gaussians"), Rival("torch.distributions", 64)),
     _family("full-covariance", "MultivariateNormal", 2000, 16, Rival("torch.distributions", 16)),
+    _family("directions", "VonMisesFisher", 2000, 256, Rival("NumPy, closed form")),
     *(_family(f"family-{name.lower()}", name, 512, 8,
               Rival("NumPy, closed form") if name in peers_families.NUMPY else Rival("torch.distributions", 64))
       for name in peers_families.SMALL),

@@ -41,7 +41,8 @@ def data(name: str, n: int, d: int, rng, of_p: bool) -> np.ndarray:
     if name == "VonMisesFisher":
         mu = rng.standard_normal((n, d))
         mu /= np.linalg.norm(mu, axis=1, keepdims=True)
-        return np.stack([mu, np.repeat(np.exp(0.5 * rng.standard_normal((n, 1))), d, axis=1)], axis=1)
+        concentration = d / 2 * np.exp(0.5 * rng.standard_normal((n, 1)))
+        return np.stack([mu, np.repeat(concentration, d, axis=1)], axis=1)
     real, positive = rng.standard_normal((n, d)), np.exp(0.5 * rng.standard_normal((n, d)))
     columns = {"loc": positive if name == "InverseGaussian" else real, "low": real, "logits": real,
                "probs": 1 / (1 + positive), "total_count": np.full((n, d), COUNT)}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+TERMS = 10**8  # of a series, at most: mpmath gives up earlier by itself
+
 
 def log_bessel(mp, d, kappa):
     """log I_nu(kappa) - nu log kappa up to a constant, nu = d/2 - 1."""
-    return mp.log(mp.hyp0f1(mp.mpf(d) / 2, kappa**2 / 4))
+    return mp.log(mp.hyp0f1(mp.mpf(d) / 2, kappa**2 / 4, maxterms=TERMS))
 
 
 def mean_length(mp, d, kappa):
     """A_d(kappa) = I_(d/2) / I_(d/2-1)."""
     half = mp.mpf(d) / 2
-    return kappa / d * mp.hyp0f1(half + 1, kappa**2 / 4) / mp.hyp0f1(half, kappa**2 / 4)
+    z = kappa**2 / 4
+    return kappa / d * mp.hyp0f1(half + 1, z, maxterms=TERMS) / mp.hyp0f1(half, z, maxterms=TERMS)
 
 
 def _kl_directions(mp, d, a, b, cosine):

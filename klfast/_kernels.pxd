@@ -8,6 +8,7 @@ cdef extern from "klfast.h" nogil:
         int64_t (*sums)(int64_t) noexcept nogil
 
     const kl_family *kl_family_named(const char *)
+    double kl_mean_length(double, double, double *)
     int KL_PARAMETER_NAN, KL_PARAMETER_INFINITE, KL_PARAMETER_NEGATIVE, KL_PARAMETER_NOT_POSITIVE
     int KL_PARAMETER_NOT_PROBABILITY, KL_PARAMETER_NOT_INTEGER, KL_PARAMETER_NOT_ABOVE_LOW, KL_PARAMETER_NOT_UNIT
     int KL_PARAMETER_BELOW_DIMENSION

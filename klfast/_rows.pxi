@@ -72,6 +72,17 @@ def family_center(Rows rows, int n_threads):
     return result
 
 
+def mean_lengths(concentration, double d):
+    """The lengths of the means of directions in R^d of these concentrations, and their derivatives."""
+    cdef double[::1] kappa = np.array(concentration, np.float64).ravel()
+    lengths, slopes = np.empty(kappa.shape[0]), np.empty(kappa.shape[0])
+    cdef double[::1] length = lengths, slope = slopes
+    cdef int64_t i
+    for i in range(kappa.shape[0]):
+        length[i] = kl_mean_length(kappa[i], d, &slope[i])
+    return lengths.reshape(np.shape(concentration)), slopes.reshape(np.shape(concentration))
+
+
 def entropy(Rows rows, norms, int n_threads):
     cdef int64_t n = rows.c.n_rows, tasks = (n + ROWS_A_TASK - 1) // ROWS_A_TASK, t, end
     result = np.empty(n)

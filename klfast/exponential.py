@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import digamma, expit, ive, logit, polygamma
+from scipy.special import digamma, expit, logit, polygamma
+
+from ._engine import mean_lengths
 
 
 @dataclass(frozen=True)
@@ -81,21 +83,14 @@ def dirichlet_from_logs(logs):
     return a
 
 
-def mean_length(kappa, d):
-    """A_d(kappa), the length of the mean of a von Mises-Fisher distribution."""
-    kappa = np.asarray(kappa, np.float64)
-    safe = np.where(kappa > 0, kappa, 1.0)
-    return np.where(kappa > 0, ive(d / 2, safe) / ive(d / 2 - 1, safe), 0.0)
-
-
 def concentration_of(length, d):
     """kappa with A_d(kappa) = length; the start is Banerjee's."""
     length = np.asarray(length, np.float64)
     start = length * (d - length**2) / (1 - length**2)
 
     def step(kappa):
-        a = mean_length(kappa, d)
-        return (a - length) / (1 - a * a - (d - 1) / kappa * a)
+        reached, slope = mean_lengths(kappa, d)
+        return (reached - length) / slope
 
     inside = np.clip(start, 1e-300, None)
     return np.where(length > 0, newton(step, inside, iterations=50), 0.0)
@@ -254,10 +249,10 @@ COORDINATES: dict[str, Coordinates] = {
         lambda x: [x, 1 / x], lambda m, k: [m, 1 / m + 1 / k], _inverse_gaussian_from_mean,
         lambda m, k: [-k / m**2, -k], lambda e, f: [np.sqrt(f / e), -f]),
     "von_mises_fisher": Coordinates(
-        lambda x: [x], lambda mu, k: [mu * mean_length(k, mu.shape[-1])[..., None]], _direction_from_mean,
+        lambda x: [x], lambda mu, k: [mu * mean_lengths(k, mu.shape[-1])[0][..., None]], _direction_from_mean,
         lambda mu, k: [mu * np.asarray(k)[..., None]], _direction_from_natural),
     "von_mises": Coordinates(
-        lambda x: [_circle(x, np.ones_like(x))], lambda m, k: [_circle(m, mean_length(k, 2))],
+        lambda x: [_circle(x, np.ones_like(x))], lambda m, k: [_circle(m, mean_lengths(k, 2)[0])],
         lambda t: _to_angle(_direction_from_mean(t)), lambda m, k: [_circle(m, k)],
         lambda e: _to_angle(_direction_from_natural(e))),
 }

@@ -10,6 +10,7 @@ from oracle import assert_accurate
 from oracle_families import cases
 from oracle_families.strata import moved, row
 
+from klfast import Index, VonMisesFisher
 from klfast import reference_families as reference
 
 NAMES = list(reference.FAMILIES)
@@ -170,15 +171,26 @@ def test_cauchy_is_symmetric_and_scales_are_invariant(families, rng):
             assert families[name].kl(8 * a, 8 * b) == pytest.approx(families[name].kl(a, b), rel=1e-14)
 
 
-@pytest.mark.parametrize("d", [2, 3, 17, 300])
+@pytest.mark.parametrize("d", [2, 3, 17, 60, 66, 70, 300, 768, 5000])
 def test_directions_in_many_dimensions(families, d, rng):
-    """Series, integral and expansion meet: kappa from 1e-3 to 1e6."""
+    """Series, integral and expansion meet: kappa from 1e-3 to 1e6, rows close together and far apart."""
     for kappa in 10.0 ** np.arange(-3, 7 if d < 300 else 4):
         mu = rng.normal(size=d)
         p = np.array([*(mu / np.linalg.norm(mu)), kappa])
-        q = np.array([*p[:-1], kappa * rng.uniform(0.2, 5)])
-        wanted = float(reference.kl("von_mises_fisher", p, q))
-        assert_accurate(families["von_mises_fisher"].kl(p, q), wanted, 0.0, 1e-14)
+        for factor in (rng.uniform(0.2, 0.6), rng.uniform(1.5, 30), 1 + rng.uniform(-1e-2, 1e-2), 1 + 1e-7):
+            q = np.array([*p[:-1], kappa * factor])
+            wanted = float(reference.kl("von_mises_fisher", p, q))
+            assert_accurate(families["von_mises_fisher"].kl(p, q), wanted, 0.0, RTOL)
+
+
+@pytest.mark.parametrize("d, low, high", [(8, 10, 500), (128, 50, 500), (768, 100, 2000)])
+def test_bounds_of_directions_are_worth_having(d, low, high, rng):
+    """As embeddings have them: next to no pair of a cloud is computed twice."""
+    loc = rng.normal(size=(300, d))
+    rows = VonMisesFisher(loc / np.linalg.norm(loc, axis=1, keepdims=True), rng.uniform(low, high, 300))
+    index = Index(rows)
+    index.pairwise(rows)
+    assert index.info["recomputed"] - 300 <= 0.001 * index.info["pairs"]
 
 
 def test_covariances_of_larger_condition(families, rng):

@@ -91,6 +91,15 @@ def test_fits_of_vectors(rng):
         pytest.approx(0.6, abs=0.02)
 
 
+@pytest.mark.parametrize("concentration", [0.5, 30.0, 700.0, 1e5])
+@pytest.mark.parametrize("n", [2, 64, 768, 5000])
+def test_directions_of_any_dimension(n, concentration):
+    """Bessel functions of such orders are beyond the range of float64; their ratios are not."""
+    P = d.VonMisesFisher(np.eye(n)[:1], concentration)
+    for side in ("right", "left"):
+        assert barycenter(P, side=side).concentration == pytest.approx(concentration, rel=1e-11)
+
+
 @pytest.mark.parametrize("n", [3, 5, 20, 1000])
 def test_cauchy_has_one_maximum(n, rng):
     """Both scores vanish, far from 0, too; and no other start of a search finds more."""

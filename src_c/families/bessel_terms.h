@@ -12,9 +12,8 @@
 #ifndef KL_BESSEL_TERMS_H
 #define KL_BESSEL_TERMS_H
 
-#include "gamma_terms.h"
+#include "debye_terms.h"
 
-#define ORDER 20          /* of the expansion in 1/kappa */
 #define NODES 10
 #define NEGLIGIBLE 0x1p-60
 
@@ -23,8 +22,6 @@ static const double NODE[NODES / 2] = {0.1488743389816312109, 0.4333953941292471
                                        0.8650633666889845107, 0.9739065285171717201};
 static const double WEIGHT[NODES / 2] = {0.2955242247147528702, 0.2692667193099963551, 0.2190863625159820440,
                                          0.1494513491505805932, 0.0666713443086881376};
-
-typedef struct { double length, slope; } moments; /* A and A' */
 
 /* The largest term of the series, about. */
 static inline double first_term(double kappa, double d)
@@ -81,35 +78,20 @@ static inline void slopes_of(const double *kappa, double d, double *slope)
     for (int i = 0; i < NODES; i++) slope[i] = (d - 1) * sum[i] / mass[i];
 }
 
-/* From here on the expansion serves: its terms fall like (j d^2/kappa)^j/j!, at first. */
-static inline double expansion_from(double d) { return 60 + 2 * d * d; }
-
-/* A = 1 + sum_j alpha_j kappa^-j, j = 1 ... ORDER + 1. */
-static inline void expansion(double d, double *alpha)
+/* From here on Debye's expansion serves. */
+static inline double expansion_from(double d)
 {
-    alpha[0] = 1;
-    for (int j = 1; j <= ORDER + 1; j++) {
-        double s = ((double)(j - 1) - (d - 1)) * alpha[j - 1];
-        for (int i = 1; i < j; i++) s -= alpha[i] * alpha[j - i];
-        alpha[j] = 0.5 * s;
-    }
+    const double nu = 0.5 * d - 1;
+    return nu < DEBYE_FROM ? sqrt(DEBYE_FROM * DEBYE_FROM - nu * nu) : 0;
 }
 
 /* Of x against y: B_g(x, y) and |A(x) - A(y)|. */
 typedef struct { double bregman, gap; } concentration;
 
-static inline concentration by_expansion(double delta, double x, double y, double d)
+static inline concentration by_expansion(int with_gap, double delta, double x, double y, double d)
 {
-    double alpha[ORDER + 2], c[ORDER], a = 1 / x, b = 1 / y, run = 0, power = 1, series = 0;
-    expansion(d, alpha);
-    for (int m = 1; m <= ORDER; m++) c[m - 1] = -alpha[m + 1] / m;
-    for (int j = 1; j <= ORDER; j++) { /* b^j - a^j = delta a b (sum a^i b^(j-1-i)) */
-        run = b * run + power;
-        power *= a;
-        series -= alpha[j] * run;
-    }
-    return (concentration){0.5 * (d - 1) * kl_psi(delta, x, y) + kl_bregman_powers(delta, x, y, c, ORDER),
-                           fabs(delta * a * b * series)};
+    const double bregman = debye_bregman(debye_between(delta, x, y, d));
+    return (concentration){bregman, with_gap ? fabs(debye_gap(delta, x, y, d)) : 0};
 }
 
 /* Panels half as wide as the distance to the zeros of I_nu, beyond i d/2: ten nodes leave 8^-20. */
@@ -138,27 +120,25 @@ static inline concentration by_integral(double delta, double y, double d)
     return sum;
 }
 
-static inline concentration compare(double delta, double x, double y, double d)
+static inline concentration compared(int with_gap, double delta, double x, double y, double d)
 {
     const double from = expansion_from(d);
     if (delta == 0) return (concentration){0, 0};
-    if (x >= from && y >= from) return by_expansion(delta, x, y, d);
+    if (x >= from && y >= from) return by_expansion(with_gap, delta, x, y, d);
     if (x <= from && y <= from) return by_integral(delta, y, d);
-    const concentration first = x < y ? by_integral(x - from, from, d) : by_expansion(x - from, x, from, d);
-    const concentration second = x < y ? by_expansion(from - y, from, y, d) : by_integral(from - y, y, d);
+    const concentration first = x < y ? by_integral(x - from, from, d) : by_expansion(with_gap, x - from, x, from, d);
+    const concentration second = x < y ? by_expansion(1, from - y, from, y, d) : by_integral(from - y, y, d);
     return (concentration){first.bregman + second.bregman + fabs(x - from) * second.gap, first.gap + second.gap};
 }
 
+static inline concentration compare(double delta, double x, double y, double d) { return compared(1, delta, x, y, d); }
+
+/* B_g(x, y) alone. */
+static inline double bregman_of(double delta, double x, double y, double d) { return compared(0, delta, x, y, d).bregman; }
+
 static inline moments moments_of(double kappa, double d)
 {
-    if (kappa < expansion_from(d)) return series_moments(kappa, d);
-    double alpha[ORDER + 2], length = 0, slope = 0;
-    expansion(d, alpha);
-    for (int j = ORDER; j >= 1; j--) {
-        length = (length + alpha[j]) / kappa;
-        slope = (slope - j * alpha[j]) / kappa;
-    }
-    return (moments){1 + length, slope / kappa};
+    return kappa < expansion_from(d) ? series_moments(kappa, d) : debye_moments(kappa, d);
 }
 
 #endif

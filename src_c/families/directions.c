@@ -7,13 +7,21 @@
  *     mean (A(kappa) t, A(kappa) r + A(kappa) - A(kappa_c)),   natural (kappa t, kappa r + kappa - kappa_c).
  */
 #include "bessel_terms.h"
+#include "gamma_terms.h"
 #include "scalar.h"
 
 /* KL from the versine, 1 - cos. */
 static double direct_of(double kappa_p, double kappa_q, double versine, double d)
 {
-    const double part = compare(kappa_q - kappa_p, kappa_q, kappa_p, d).bregman;
+    const double part = bregman_of(kappa_q - kappa_p, kappa_q, kappa_p, d);
     return versine > 0 && kappa_q > 0 ? part + kappa_q * moments_of(kappa_p, d).length * versine : part;
+}
+
+double kl_mean_length(double concentration, double d, double *slope)
+{
+    const moments m = moments_of(concentration, d);
+    *slope = m.slope;
+    return m.length;
 }
 
 /* Chernoff's C, s KL(r||p) + t KL(r||q), from the versine v of the angle between p and q: with w = s kappa_p +
@@ -23,7 +31,7 @@ static double part_of_r(double kappa, double delta, double kappa_r, double sine,
 {
     const double versine = cosine > 0 ? sine * sine / (1 + cosine) : 1 - cosine;
     const double length = kappa > 0 && versine > 0 ? moments_of(kappa_r, d).length : 0;
-    return compare(delta, kappa, kappa_r, d).bregman + kappa * length * versine;
+    return bregman_of(delta, kappa, kappa_r, d) + kappa * length * versine;
 }
 
 /* Beyond order 1, -t KL(p||q) + KL(p||r): the same r, where w may be below 0. */
@@ -34,7 +42,7 @@ static double beyond_of(double p, double q, double unit, double v, double s, dou
     const double missed = along_p > 0 ? across2 / (r + along_p) : r - along_p; /* kappa_r (1 - cos), from p */
     const double delta = w > 0 ? gained / (w + r) - t * (a - b) : r - a;
     const double turn = p > 0 ? missed * unit * moments_of(p, d).length : 0;
-    return kl_or_infinite(-t * direct_of(p, q, v, d) + (compare(delta * unit, r * unit, p, d).bregman + turn));
+    return kl_or_infinite(-t * direct_of(p, q, v, d) + (bregman_of(delta * unit, r * unit, p, d) + turn));
 }
 
 static double chernoff_of(double p, double q, double v, double s, double t, double d)
@@ -59,10 +67,9 @@ static scales scales_at(double kappa, double d)
     return (scales){sqrt(kappa > 0 ? m.length / kappa : 1 / d), sqrt(m.slope), m.length};
 }
 
-/* By how much the errors of compare and of the moments exceed the 16 u that features may have: spreads and magnitudes
- * are that much larger. A weight c_k that is j steps from the first has 7 j roundings, and a mean of |j| is about
- * sqrt(kappa/2): 15 u for small kappa, 60 u where the expansion begins. */
-static double excess_of(double kappa, double center) { return fmin(4, 1 + 0.4 * sqrt(fmax(kappa, center))); }
+/* What compare and the moments give is off by 11 u at most (measured), a pair of features by 20 u: this times this is more
+ * than those over 16 u, which spreads and magnitudes stand for. */
+#define EXCESS 1.25
 
 /* The feature along the centre, weight cos - center, and its magnitude, before scaling; gap: weight - center. Near the
  * centre from what is lost of the weight; far from a centre of little weight, as of directions all around, that would
@@ -166,21 +173,21 @@ static kl_feature_row von_mises_mean1(const double *t, const double *c, double *
     x[0] = length * s.whole / S.across;
     x[1] = along(length, versine, t[1] < c[1] ? -k.gap : k.gap, S.length, &magnitude) / S.along;
     magnitude /= S.along;
-    const double offset = k.bregman + c[1] * length * versine, excess = excess_of(t[1], c[1]);
-    return (kl_feature_row){offset, excess * offset, excess * excess * (x[0] * x[0] + magnitude * magnitude)};
+    const double offset = k.bregman + c[1] * length * versine;
+    return (kl_feature_row){offset, EXCESS * offset, EXCESS * EXCESS * (x[0] * x[0] + magnitude * magnitude)};
 }
 
 static kl_feature_row von_mises_natural1(const double *t, const double *c, double *y)
 {
     const sines s = sines_of(t[0], c[0]);
     const scales S = scales_at(c[1], 2);
-    const double versine = 2 * s.half * s.half, excess = excess_of(t[1], c[1]);
-    const double offset = compare(t[1] - c[1], t[1], c[1], 2).bregman + t[1] * S.length * versine;
+    const double versine = 2 * s.half * s.half;
+    const double offset = bregman_of(t[1] - c[1], t[1], c[1], 2) + t[1] * S.length * versine;
     double magnitude;
     y[0] = t[1] * s.whole * S.across;
     y[1] = along(t[1], versine, t[1] - c[1], c[1], &magnitude) * S.along;
     magnitude *= S.along;
-    return (kl_feature_row){offset, excess * offset, excess * excess * (y[0] * y[0] + magnitude * magnitude)};
+    return (kl_feature_row){offset, EXCESS * offset, EXCESS * EXCESS * (y[0] * y[0] + magnitude * magnitude)};
 }
 
 KL_SCALAR_FAMILY(von_mises, 2, 2, 3)
@@ -205,19 +212,48 @@ static int32_t fisher_check(const double *row, int64_t K, int64_t *where)
 /* mu against nu, as directions: 1 - cos, the factor of nu in mu - nu = across + factor nu, and both norms. */
 typedef struct { double versine, factor, mu_norm, nu_norm; } angle;
 
+/* Sums over bins in lanes, for shorter chains of roundings. */
+#define LANES 8
+typedef struct { double lane[LANES]; } lanes;
+
+static double lanes_total(lanes s)
+{
+    return ((s.lane[0] + s.lane[4]) + (s.lane[2] + s.lane[6])) + ((s.lane[1] + s.lane[5]) + (s.lane[3] + s.lane[7]));
+}
+
+typedef struct { lanes dot, mu2, nu2, gap; } products;
+
+static inline void products_add(products *s, const double *mu, const double *nu, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) {
+        s->dot.lane[j] += mu[j] * nu[j];
+        s->mu2.lane[j] += mu[j] * mu[j];
+        s->nu2.lane[j] += nu[j] * nu[j];
+        s->gap.lane[j] += (mu[j] - nu[j]) * nu[j];
+    }
+}
+
+static inline void across_add(lanes *across2, const double *mu, const double *nu, double factor, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) {
+        const double across = (mu[j] - nu[j]) - factor * nu[j];
+        across2->lane[j] += across * across;
+    }
+}
+
 static angle angle_of(const double *mu, const double *nu, int64_t d)
 {
-    double dot = 0, mu2 = 0, nu2 = 0, gap = 0, across2 = 0;
-    for (int64_t i = 0; i < d; i++) {
-        dot += mu[i] * nu[i], mu2 += mu[i] * mu[i], nu2 += nu[i] * nu[i];
-        gap += (mu[i] - nu[i]) * nu[i];
-    }
-    const double factor = gap / nu2, cosine = dot / sqrt(mu2 * nu2);
-    for (int64_t i = 0; i < d; i++) {
-        const double across = (mu[i] - nu[i]) - factor * nu[i];
-        across2 += across * across;
-    }
-    return (angle){cosine > 0.5 ? across2 / mu2 / (1 + cosine) : 1 - cosine, factor, sqrt(mu2), sqrt(nu2)};
+    const int64_t whole = d - d % LANES;
+    products s = {{{0}}, {{0}}, {{0}}, {{0}}};
+    lanes across2 = {{0}};
+    for (int64_t i = 0; i < whole; i += LANES) products_add(&s, mu + i, nu + i, LANES);
+    products_add(&s, mu + whole, nu + whole, d - whole);
+    const double mu2 = lanes_total(s.mu2), nu2 = lanes_total(s.nu2);
+    const double factor = lanes_total(s.gap) / nu2, cosine = lanes_total(s.dot) / sqrt(mu2 * nu2);
+    for (int64_t i = 0; i < whole; i += LANES) across_add(&across2, mu + i, nu + i, factor, LANES);
+    across_add(&across2, mu + whole, nu + whole, factor, d - whole);
+    const double versine = cosine > 0.5 ? lanes_total(across2) / mu2 / (1 + cosine) : 1 - cosine;
+    return (angle){versine, factor, sqrt(mu2), sqrt(nu2)};
 }
 
 /* One distribution: both uniform, or of one concentration and of parallel vectors (whose norms are 1 to 1e-6 only). */
@@ -303,11 +339,10 @@ static kl_feature_row fisher_mean(const double *row, const double *c, int64_t K,
     const double length = moments_of(kappa, d).length;
     double magnitude, norm2 = across_features(row, c, K - 1, a, length / S.across, x);
     KL_UNUSED(scratch);
-    const double excess = excess_of(kappa, center);
     x[K - 1] = along(length, a.versine, kappa < center ? -k.gap : k.gap, S.length, &magnitude) / S.along;
     norm2 += magnitude / S.along * (magnitude / S.along);
     const double offset = k.bregman + center * length * a.versine;
-    return kl_settled_features((kl_feature_row){offset, excess * offset, excess * excess * norm2}, x, K);
+    return kl_settled_features((kl_feature_row){offset, EXCESS * offset, EXCESS * EXCESS * norm2}, x, K);
 }
 
 static kl_feature_row fisher_natural(const double *row, const double *c, int64_t K, double *y, double *scratch)
@@ -315,13 +350,12 @@ static kl_feature_row fisher_natural(const double *row, const double *c, int64_t
     const double d = (double)(K - 1), kappa = row[K - 1], center = c[K - 1];
     const angle a = angle_of(row, c, K - 1);
     const scales S = scales_at(center, d);
-    const double offset = compare(kappa - center, kappa, center, d).bregman + kappa * S.length * a.versine;
-    const double excess = excess_of(kappa, center);
+    const double offset = bregman_of(kappa - center, kappa, center, d) + kappa * S.length * a.versine;
     double magnitude, norm2 = across_features(row, c, K - 1, a, kappa * S.across, y);
     KL_UNUSED(scratch);
     y[K - 1] = along(kappa, a.versine, kappa - center, center, &magnitude) * S.along;
     norm2 += magnitude * S.along * (magnitude * S.along);
-    return kl_settled_features((kl_feature_row){offset, excess * offset, excess * excess * norm2}, y, K);
+    return kl_settled_features((kl_feature_row){offset, EXCESS * offset, EXCESS * EXCESS * norm2}, y, K);
 }
 
 const kl_family kl_von_mises_fisher = {"von_mises_fisher", fisher_check, fisher_direct, fisher_entropy, fisher_width,

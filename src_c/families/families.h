@@ -110,6 +110,9 @@ int kl_family_count(void);
 const kl_family *kl_family_at(int number);
 const kl_family *kl_family_named(const char *name); /* NULL: there is none */
 
+/* The length of the mean of directions in R^d of this concentration, I_(d/2) / I_(d/2-1), and its derivative. */
+double kl_mean_length(double concentration, double d, double *slope);
+
 /* The tables behind kl_family_at, one a file. */
 extern const kl_family kl_normal, kl_log_normal, kl_half_normal, kl_rayleigh, kl_multivariate_normal;
 extern const kl_family kl_bernoulli, kl_bernoulli_logits, kl_binomial, kl_geometric, kl_negative_binomial, kl_poisson;
