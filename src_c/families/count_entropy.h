@@ -27,10 +27,10 @@ typedef struct kl_counts {
 /* log x! less Stirling's (x + 1/2) log x - x + log(2 pi)/2. */
 static inline double kl_stirling_rest(double x)
 {
-    if (x < KL_STIRLING_FROM) return kl_log_gamma(x + 1) - (x + 0.5) * log(x) + x - KL_HALF_LOG_2PI;
+    if (x < KL_SHIFTED_TO) return kl_log_gamma(x + 1) - (x + 0.5) * log(x) + x - KL_HALF_LOG_2PI;
     const double w = 1 / (x * x);
     double series = 0;
-    for (int m = KL_STIRLING_TERMS - 1; m >= 0; m -= 2) series = series * w + kl_stirling[m];
+    for (int m = KL_SHIFTED_TERMS - 1; m >= 0; m--) series = series * w + KL_SHIFTED[m];
     return series / x;
 }
 

@@ -2,7 +2,7 @@
  * digamma(alpha_i) - digamma(alpha_0), alpha_0 the sum.
  *
  * With B the Bregman divergence of log Gamma, KL = sum_i B(q_i, p_i) - B(q_0, p_0), where the last term nearly cancels
- * that of a dominant component, "top", and, for large alpha, the others too. Let N shift top to 10 or more, let s, t be
+ * that of a dominant component, "top", and, for large alpha, the others too. Let N shift top to 4 or more, let s, t be
  * the sums of q and p over the rest, and f = log Gamma - (the part g of z log z - z at z + N). Then
  *     KL = (q_0 + N) KL_categorical(q + N at top || p + N at top) + sum over the rest of B_h(q_i, p_i)
  *        + B_f(q_top, p_top) - B_f(q_top + s, p_top + t)
@@ -38,7 +38,7 @@ static split split_rows(const double *q, const double *p, int64_t K)
     s.rest_d = kl_total_value(d), s.rest_q = kl_total_value(sum_q), s.rest_p = kl_total_value(sum_p);
     s.sum_d = d, s.sum_p = sum_p;
     const double low = fmin(s.q, s.p);
-    while (low + s.shift < KL_STIRLING_FROM) s.shift++;
+    while (low + s.shift < KL_SHIFTED_TO) s.shift++;
     return s;
 }
 
@@ -79,31 +79,32 @@ static double psi_gap(double d, double e, double x, double y, double s, double t
     return k * ((d + e) / (y + t)) + kl_psi(k, x / (x + s) * ((y + t) / y), 1);
 }
 
-/* The Bregman divergence of Stirling's series at (X, Y) less that at (X + s, Y + t), as kl_bregman_powers; of each
- * quantity there is the value at the first, at the second, and the difference of the two. */
-typedef struct { double one, all, gap; } pair;
+/* kl_bregman_series at (x, y) less that at (x + s, y + t); of each quantity there is the value at the first, at the second,
+ * and the difference of the two. */
+typedef struct { double one, all, gap; } twin;
 
-static pair pair_product(pair u, pair v)
+static twin twin_product(twin u, twin v)
 {
-    return (pair){u.one * v.one, u.all * v.all, u.gap * v.one + u.all * v.gap};
+    return (twin){u.one * v.one, u.all * v.all, u.gap * v.one + u.all * v.gap};
 }
 
-static pair pair_sum(pair u, pair v) { return (pair){u.one + v.one, u.all + v.all, u.gap + v.gap}; }
+static twin twin_sum(twin u, twin v) { return (twin){u.one + v.one, u.all + v.all, u.gap + v.gap}; }
 
-static double powers_gap(double d, double e, double x, double y, double s, double t)
+static double series_gap(double d, double e, double x, double y, double s, double t)
 {
-    const double a1 = 1 / x, a2 = 1 / (x + s), b1 = 1 / y, b2 = 1 / (y + t);
-    const pair a = {a1, a2, s * a1 * a2}, b = {b1, b2, t * b1 * b2};
-    pair power = {1, 1, 0}, run = {0, 0, 0}, weighted = {0, 0, 0}, total = {0, 0, 0};
-    for (int m = 0; m < KL_STIRLING_TERMS; m++) {
-        const pair c = {kl_stirling[m], kl_stirling[m], 0};
-        run = pair_product(b, pair_sum(run, power));
-        weighted = pair_sum(pair_product(b, weighted), run);
-        power = pair_product(power, a);
-        total = pair_sum(total, pair_product(c, weighted));
+    const double a1 = 1 / x, a2 = 1 / (x + s), b1 = 1 / y, b2 = 1 / (y + t), last = KL_SHIFTED[KL_SHIFTED_TERMS - 1];
+    const twin a = {a1, a2, s * a1 * a2}, b = {b1, b2, t * b1 * b2}, gap = {d, d + e, -e};
+    const twin wx = twin_product(a, a), w1 = twin_sum(a, b), w2 = twin_product(b, twin_sum(w1, b));
+    const twin w = twin_product(b, b), across = twin_product(twin_product(a, b), w1);
+    twin f = {last, last, 0}, f1 = {0, 0, 0}, f2 = {0, 0, 0};
+    for (int j = KL_SHIFTED_TERMS - 2; j >= 0; j--) {
+        const twin c = {KL_SHIFTED[j], KL_SHIFTED[j], 0};
+        f2 = twin_sum(twin_product(w, f2), twin_sum(twin_product(across, f1), twin_product(w2, f)));
+        f1 = twin_sum(twin_product(wx, f1), twin_product(w1, f));
+        f = twin_sum(twin_product(w, f), c);
     }
-    const pair da = pair_product((pair){d, d + e, -e}, a), db = pair_product((pair){d, d + e, -e}, b);
-    return pair_product(pair_product(da, db), total).gap;
+    const twin sizes = twin_product(twin_product(gap, a), twin_product(gap, b));
+    return twin_product(sizes, twin_product(b, twin_sum(twin_product(a, f1), twin_sum(f, f2)))).gap;
 }
 
 static double top_gap(const split *s)
@@ -113,7 +114,7 @@ static double top_gap(const split *s)
         sum += (n == s->shift ? 0.5 : 1) *
                psi_gap(s->d, s->rest_d, s->q + n, s->p + n, s->rest_q, s->rest_p);
     const double X = s->q + s->shift, Y = s->p + s->shift;
-    return sum + powers_gap(s->d, s->rest_d, X, Y, s->rest_q, s->rest_p);
+    return sum + series_gap(s->d, s->rest_d, X, Y, s->rest_q, s->rest_p);
 }
 
 static double dirichlet_value(const double *p, const double *q, int64_t K)

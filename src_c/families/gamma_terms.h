@@ -5,36 +5,27 @@
  *
  * h is convex and so is each part of it, so the Bregman divergence of log Gamma,
  *     B(x, y) = log Gamma(x) - log Gamma(y) - (x - y) digamma(y),
- * is a sum of nonnegative terms: shift both arguments to 10 or more, then take Stirling's series term by term.
+ * is a sum of nonnegative terms: shift both arguments to where the series of gamma_series.h serves, then take that.
  */
 #ifndef KL_GAMMA_TERMS_H
 #define KL_GAMMA_TERMS_H
 
+#include "gamma_series.h"
 #include "terms.h"
 
-#define KL_STIRLING_FROM 10
-#define KL_STIRLING_TERMS 15
-
-/* h(z) = ... + sum_m c_m z^-m. At z = 10 the first term left out, m = 17, is 6e-17 of h''. */
-static const double kl_stirling[KL_STIRLING_TERMS] = {
-    1.0 / 12, 0, -1.0 / 360, 0, 1.0 / 1260, 0, -1.0 / 1680, 0, 1.0 / 1188, 0, -691.0 / 360360, 0, 1.0 / 156, 0,
-    -3617.0 / 122400
-};
-
-/* Bregman divergence of sum_m c_m z^-m, m = 1 ... n: that of z^-m alone is
- *     d^2/(X Y) sum_(i < m) (m - i) X^-i Y^(i - m),
- * and both sums have two-term recurrences. */
-static inline double kl_bregman_powers(double d, double x, double y, const double *c, int n)
+/* Bregman divergence of R at (x, y): d^2 R[y, x, y], a divided difference, by Horner's scheme on those of P, w = z^-2:
+ *     (w f)[y, x, y] = w(y) f[y, x, y] + w[x, y] f[x, y] + w[y, x, y] f(y).
+ * f1 and f2 are -f[x, y] and f[y, x, y] over ab, a = 1/x, b = 1/y. */
+static inline double kl_bregman_series(double d, double x, double y)
 {
-    const double a = 1 / x, b = 1 / y;
-    double power = 1, run = 0, weighted = 0, total = 0; /* a^(m-1), sum a^i b^(m-i), sum (m-i) a^i b^(m-i) */
-    for (int m = 0; m < n; m++) {
-        run = b * (run + power);
-        weighted = b * weighted + run;
-        power *= a;
-        total += c[m] * weighted;
+    const double a = 1 / x, b = 1 / y, wx = a * a, w = b * b, w1 = a + b, w2 = b * (w1 + b), across = a * b * w1;
+    double f = KL_SHIFTED[KL_SHIFTED_TERMS - 1], f1 = 0, f2 = 0;
+    for (int j = KL_SHIFTED_TERMS - 2; j >= 0; j--) {
+        f2 = w * f2 + (across * f1 + w2 * f);
+        f1 = wx * f1 + w1 * f;
+        f = w * f + KL_SHIFTED[j];
     }
-    return (d * a) * (d * b) * total;
+    return (d * a) * (d * b) * (b * (a * f1 + (f + f2)));
 }
 
 /* Bregman divergence of h: that of x + 1 and y + 1 and one step of the shift, e(z) = (z + 1) log(1 + 1/z) - 1:
@@ -49,9 +40,9 @@ static inline double kl_bregman_h(double d, double x, double y)
     double sum = 0;
     const double low = x < y ? x : y;
     int n = 0;
-    for (; low + n < KL_STIRLING_FROM; n++) sum += kl_bregman_h_step(d, x + n, y + n);
+    for (; low + n < KL_SHIFTED_TO; n++) sum += kl_bregman_h_step(d, x + n, y + n);
     const double X = x + n, Y = y + n;
-    return sum + (0.5 * kl_psi(d, X, Y) + kl_bregman_powers(d, X, Y, kl_stirling, KL_STIRLING_TERMS));
+    return sum + (0.5 * kl_psi(d, X, Y) + kl_bregman_series(d, X, Y));
 }
 
 /* Bregman divergence of log Gamma. */
@@ -72,15 +63,14 @@ static inline double kl_h_slope_gap(double d, double x, double y)
     double sum = 0;
     const double low = x < y ? x : y;
     int n = 0;
-    for (; low + n < KL_STIRLING_FROM; n++) sum += kl_h_slope_step(d, x + n, y + n);
-    const double a = 1 / (x + n), b = 1 / (y + n);
-    double run = 0, power = 1, series = 0; /* b^m - a^m = d a b (sum a^i b^(m-1-i)); h' has -m c_m z^-(m+1) */
-    for (int m = 1; m <= KL_STIRLING_TERMS + 1; m++) {
-        run = b * run + power;
-        power *= a;
-        series += run * (m == 1 ? 0.5 : (m - 1) * kl_stirling[m - 2]);
+    for (; low + n < KL_SHIFTED_TO; n++) sum += kl_h_slope_step(d, x + n, y + n);
+    const double a = 1 / (x + n), b = 1 / (y + n), wx = a * a, wy = b * b;
+    double f = 0, gap = 0; /* h'(z) = -1/(2 z) - w Q(w), w = z^-2: Q and its divided difference */
+    for (int m = KL_SHIFTED_TERMS - 1; m >= 0; m--) {
+        gap = wx * gap + f;
+        f = wy * f + (2 * m + 1) * KL_SHIFTED[m];
     }
-    return sum + d * a * b * series;
+    return sum + d * a * b * (0.5 + (a + b) * (wx * gap + f));
 }
 
 /* digamma(x) - digamma(y): two parts of one sign. */
@@ -98,10 +88,10 @@ static inline double kl_log_gamma(double z)
 {
     double shifted = 1;
     int n = 0;
-    for (; z + n < KL_STIRLING_FROM; n++) shifted *= z + n;
+    for (; z + n < KL_SHIFTED_TO; n++) shifted *= z + n;
     const double Z = z + n, w = 1 / (Z * Z);
     double series = 0;
-    for (int m = KL_STIRLING_TERMS - 1; m >= 0; m -= 2) series = series * w + kl_stirling[m];
+    for (int m = KL_SHIFTED_TERMS - 1; m >= 0; m--) series = series * w + KL_SHIFTED[m];
     return (Z - 0.5) * log(Z) - Z + KL_HALF_LOG_2PI + series / Z - log(shifted);
 }
 
@@ -109,10 +99,10 @@ static inline double kl_digamma(double z)
 {
     double shifted = 0;
     int n = 0;
-    for (; z + n < KL_STIRLING_FROM; n++) shifted += 1 / (z + n);
+    for (; z + n < KL_SHIFTED_TO; n++) shifted += 1 / (z + n);
     const double Z = z + n, w = 1 / (Z * Z);
     double series = 0;
-    for (int m = KL_STIRLING_TERMS - 1; m >= 0; m -= 2) series = series * w + (m + 1) * kl_stirling[m];
+    for (int m = KL_SHIFTED_TERMS - 1; m >= 0; m--) series = series * w + (2 * m + 1) * KL_SHIFTED[m];
     return log(Z) - 0.5 / Z - series * w - shifted;
 }
 
@@ -120,12 +110,12 @@ static inline double kl_digamma(double z)
  * of the size of z log z cancels. */
 static inline double kl_gamma_entropy(double z)
 {
-    if (z < KL_STIRLING_FROM) return z + kl_log_gamma(z) + (1 - z) * kl_digamma(z);
+    if (z < KL_SHIFTED_TO) return z + kl_log_gamma(z) + (1 - z) * kl_digamma(z);
     const double w = 1 / (z * z);
     double delta = 0, slope = 0; /* z delta(z), -z^2 delta'(z) */
-    for (int m = KL_STIRLING_TERMS - 1; m >= 0; m -= 2) {
-        delta = delta * w + kl_stirling[m];
-        slope = slope * w + (m + 1) * kl_stirling[m];
+    for (int m = KL_SHIFTED_TERMS - 1; m >= 0; m--) {
+        delta = delta * w + KL_SHIFTED[m];
+        slope = slope * w + (2 * m + 1) * KL_SHIFTED[m];
     }
     return 0.5 * log(z) + KL_HALF_LOG_2PI + 0.5 - 0.5 / z + delta / z + (1 - 1 / z) * slope / z;
 }

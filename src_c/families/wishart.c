@@ -57,7 +57,7 @@ typedef struct { double of_even, of_odd; } values_before;
 static inline double next_of(shifted *whole, shifted *step, double d, double x, double y, int64_t k, values_before *v)
 {
     double *value = k % 2 ? &v->of_odd : &v->of_even;
-    *value = k < 2 || fmin(x, y) >= KL_STIRLING_FROM ? whole(d, x, y) : *value + step(d, x, y);
+    *value = k < 2 || fmin(x, y) >= KL_SHIFTED_TO ? whole(d, x, y) : *value + step(d, x, y);
     return *value;
 }
 

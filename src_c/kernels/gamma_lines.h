@@ -3,19 +3,11 @@
  *     Gamma    a_q psi(m_p/m_q) + B_h(a_q, a_p),   m = a/b
  *     Chi2     g(df_q/2, df_p/2) + B_h(df_q/2, df_p/2)
  *     Beta     the Dirichlet of two components
- * B_h shifts both arguments by steps of 1, to 4 or more; then Stirling's series takes over. Here that is
- *     h(z) = log(2 pi/z)/2 + R(1/z),   R(u) = u P(u^2),
- * P minimax for h'', of which B_h is an integral, on z >= 4: error 2.4e-17 of h'' (mpmath.chebyfit of
- * z^3 (h''(z) - 1/(2 z^2)) in z^-2, each coefficient over (2 j + 1)(2 j + 2)).
+ * B_h shifts both arguments by steps of 1 to where the series serves.
  *
  * A lane that needs no step keeps what it has while others take one: no value depends on its neighbours.
  */
-#define KL_SHIFTED_TO 4
-#define KL_SHIFTED_TERMS 11
-static const double KL_SHIFTED[KL_SHIFTED_TERMS] = {
-    0x1.5555555555553p-4, -0x1.6c16c16c09890p-9, 0x1.a01a016a7b37dp-11, -0x1.3813647871a15p-11,
-    0x1.b94890428ba88p-11, -0x1.f5ae7a6adac0ap-10, 0x1.9af411755a0a9p-8, -0x1.a821654c0b438p-6,
-    0x1.c0591d96dff25p-4, -0x1.72ec186b34ea6p-2, 0x1.43176d7f2c124p-1};
+#include "../families/gamma_series.h"
 
 /* ab - cd with a relative error of 2u (Jeannerod, Louvet & Muller, Math. Comp. 82, 2013). */
 KL_INLINE vf64 kl_determinant(vf64 a, vf64 b, vf64 c, vf64 d)
