@@ -136,6 +136,13 @@ cdef extern from "klfast.h" nogil:
     ctypedef struct kl_far:
         double base, by_slack, by_value, usual
 
+    ctypedef struct kl_overlap:
+        double *rows
+        uint8_t *state
+        double error
+
+    int kl_has_overlap(const kl_divergence *, int32_t)
+
     ctypedef struct kl_pairing:
         const kl_kernels *kernels
         const kl_divergence *divergence
@@ -158,6 +165,7 @@ cdef extern from "klfast.h" nogil:
         const int64_t *left_class
         const int64_t *right_class
         int64_t column_block, row_block
+        kl_overlap overlap
         kl_norm *unchecked
         double sum_tolerance
 

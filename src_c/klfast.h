@@ -135,7 +135,7 @@ kl_support kl_support_of(const kl_divergence *);
 /* ---- what a block of work leaves behind besides its values ---------------------------------- */
 
 typedef struct {
-    uint64_t recomputed;    /* pairs that the fast form could not certify */
+    uint64_t recomputed;    /* pairs left to the direct kernel            */
     uint64_t equal;         /* pairs known to be equal without any work   */
     uint64_t candidates;    /* pairs that the top-k screen let through    */
     uint32_t isa_ran;       /* bit per ISA whose kernels did the work     */
@@ -267,6 +267,10 @@ typedef struct {
     /* The row as contiguous doubles: the matrix itself where it is that, else `scratch`. */
     const double *(*read)(const kl_rows *, int64_t i, double *scratch);
     void (*encode)(const kl_encode_args *, kl_stats *);
+    /* POWER: K numbers of a row, already read, of one role such that their products with those of a row of the other are
+     * its p^s q^(1-s); 0: float64 does not hold its probabilities. */
+    int (*overlap_row)(const kl_divergence *, int32_t role, int32_t domain, const double *row, kl_norm,
+                       const kl_center *, int64_t K, double *out);
     /* By [single][kl_shape]. */
     void (*dense[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);

@@ -2,6 +2,7 @@
 #include "pairing.h"
 
 #include <stddef.h>
+#include <string.h>
 
 /* Longer rows keep the processor busy one at a time. */
 #define LONG_ROW 256
@@ -36,6 +37,11 @@ kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *
     }
     w.support = take(m, &used, p->right_support ? rows * words * 8 : 0);
     w.doubts = take(m, &used, area * 4);
+    if (p->overlap.rows) {
+        w.overlap = take(m, &used, rows * K * 8);
+        w.overlap_mine = take(m, &used, K * 8);
+        w.overlap_state = take(m, &used, rows);
+    }
     const int64_t scratch = kl_scratch_of(p->divergence, p->left), pairs = 2 * kl_pairs_together(p) * K;
     w.scratch = take(m, &used, (scratch > pairs ? scratch : pairs) * 8);
     if (top_capacity) {
@@ -67,6 +73,7 @@ void kl_encode_left(const kl_pairing *p, kl_workspace *w, int64_t begin, int64_t
         .support = p->right_support ? w->support : NULL,
     };
     p->kernels->encode(&args, stats);
+    if (p->overlap.rows) memset(w->overlap_state, KL_OVERLAP_UNKNOWN, (size_t)(end - begin));
 }
 
 kl_product_args kl_block_args(const kl_pairing *p, const kl_workspace *w, int64_t rows, int64_t col,
@@ -170,17 +177,23 @@ static void put(void *tile, int64_t at, int32_t single, double value)
     else ((double *)tile)[at] = value;
 }
 
-/* The tile's doubts again by the direct kernel, as many together as it takes. Pairs that are infinite stay so. */
-static void settle(const kl_pairing *p, const kl_workspace *w, const kl_product_args *args, int64_t begin, int64_t col,
-                   kl_stats *stats)
+/* The tile's doubts again, by their overlap or by the direct kernel, as many together as it takes. Pairs that are infinite
+ * stay so. */
+static void settle(const kl_pairing *p, const kl_workspace *w, const kl_product_args *args, double accept,
+                   int64_t begin, int64_t col, kl_stats *stats)
 {
     const int64_t most = kl_pairs_together(p);
     int64_t i[KL_TOGETHER], j[KL_TOGETHER], at[KL_TOGETHER], count = 0;
     double values[KL_TOGETHER];
     for (int64_t d = 0; d < args->n_doubts; d++) {
         const int64_t row = args->doubts[d] >> 16, column = args->doubts[d] & 0xffff;
-        if (!p->right_support || !kl_unsupported(p, w, row, col + column)) {
-            at[count] = row * args->out_stride + column;
+        const int64_t place = row * args->out_stride + column;
+        double value;
+        if (p->right_support && kl_unsupported(p, w, row, col + column)) {
+        } else if (p->overlap.rows && kl_by_overlap(p, w, begin, row, col + column, accept, &value))
+            put(args->out, place, p->single, value);
+        else {
+            at[count] = place;
             i[count] = begin + row;
             j[count++] = col + column;
         }
@@ -222,6 +235,6 @@ void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t
         for (int64_t i = 0; i < rows; i++)
             for (int64_t j = 0; j < cols; j++)
                 if (kl_unsupported(p, w, i, col + j)) put(args.out, i * *stride + j, p->single, INFINITY);
-    settle(p, w, &args, begin, col, stats);
+    settle(p, w, &args, accept, begin, col, stats);
     return args.out;
 }

@@ -13,6 +13,8 @@ typedef struct {
     uint64_t *support;
     uint32_t *doubts;
     void *hit_value, *hit_bound, *threshold, *tile;
+    double *overlap, *overlap_mine; /* kl_overlap rows of the rows in work; room for one more */
+    uint8_t *overlap_state;
     double *scratch;          /* kl_scratch_of doubles */
     char *candidates;         /* top-k: room for row_block lists */
     void *sorting;            /* top-k: room for a list */
@@ -45,6 +47,10 @@ double kl_exact_value(const kl_pairing *, const kl_workspace *, int64_t i, int64
 int64_t kl_pairs_together(const kl_pairing *);
 void kl_exact_values(const kl_pairing *, const kl_workspace *, int64_t n, const int64_t *i, const int64_t *j,
                      double *out, kl_stats *);
+
+/* The finished value of encoded row r, row begin + r, against column j from the overlap; 0 where that does not certify it. */
+int kl_by_overlap(const kl_pairing *, const kl_workspace *, int64_t begin, int64_t r, int64_t j, double accept,
+                  double *value);
 
 /* The nearest alone of few columns (nearest.c), as kl_top_block; whether it can. */
 int kl_takes_nearest(const kl_pairing *, const kl_top *, int64_t cols);
