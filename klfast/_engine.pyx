@@ -115,6 +115,11 @@ cdef class Form:
         cdef double w = self.c.number
         return 2 * w * w / (1 + w) if self.c.kind == KL_SKEW_KL else 2 * w * (1 - w)
 
+    @property
+    def goes_both_ways(self):
+        """Whether features serve both directions, so that those of the two roles should be of one length."""
+        return self.c.kind == KL_JEFFREYS and kl_shape_of(&self.c) == KL_PRODUCT
+
     def width(self, Rows rows):
         """Features a row."""
         return kl_width_of(&self.c, &rows.c)

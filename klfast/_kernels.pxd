@@ -71,6 +71,7 @@ cdef extern from "klfast.h" nogil:
         const double *scale
         const double *unscale
         const double *inverse
+        double balance
 
     ctypedef struct kl_bytes:
         int8_t *bytes

@@ -23,6 +23,11 @@ cdef class Center:
         self.c.unscale = <const double *>address(self.unscale)
         self.c.inverse = <const double *>address(self.inverse)
         self.c.norm.a, self.c.norm.b = norm
+        self.c.balance = 1
+
+    def take_balance(self, double balance):
+        """Features of the two roles are of one length if those of means grow by this factor and the others shrink."""
+        self.c.balance = balance
 
 
 cdef void pack_columns(const char *features, const int64_t *columns, int64_t width, int64_t K, int64_t size,

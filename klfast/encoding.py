@@ -6,6 +6,7 @@ encode:  Reference  an Operand with its centre, classes of equal rows and packed
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +24,8 @@ CLASSES_FROM_ROWS = 8
 
 # Floor under the centre's probabilities in the whitening scale, so that features stay far inside the range of float32.
 SCALE_FLOOR = 1e-24
+
+BALANCED_ROWS = 64  # show how long the features of the two roles are
 
 # Sums over bins divide by the centre, which may be any positive vector.
 SUM_CENTER_FLOOR = 2.0**-40
@@ -210,13 +213,30 @@ def center_of(operand: Operand, floor: float) -> _engine.Center:
     return _engine.Center(row[0], tuple(norm), probs, scale)
 
 
+def balance_of(operand: Operand, center: _engine.Center) -> float:
+    """The power of two by which mean features are shorter than natural ones, in half: of some rows."""
+    some = operand.select(np.unique(np.linspace(0, operand.n - 1, BALANCED_ROWS).astype(np.int64)))
+    kl = _engine.Form("kl").against(some.rows)
+    lengths = [_engine.Columns(kl, some.rows, some.norms, center, role, False, False, False, 1.0, 0.0, 1).norm[:some.n]
+               for role in (_engine.MEAN, _engine.NATURAL)]
+    usable = np.isfinite(lengths).all(0) & (np.min(lengths, 0) > 0)
+    if not usable.any():
+        return 1.0
+    mean, natural = (np.median(x[usable]) for x in lengths)
+    return 2.0 ** round(0.5 * (math.log2(natural) - math.log2(mean)))
+
+
 class Reference:
     """The right operand, encoded once: what `Index` holds."""
 
     def __init__(self, operand: Operand, role: int, form: _engine.Form, center: _engine.Center | None = None):
         self.operand, self.role, self.form = operand, role, form.against(operand.rows)
         floor = 0.0 if form.shape == _engine.PRODUCT else SUM_CENTER_FLOOR
-        self.center = center_of(operand, floor) if operand.n and center is None else center
+        self.center = center
+        if operand.n and center is None:
+            self.center = center_of(operand, floor)
+            if self.form.goes_both_ways:
+                self.center.take_balance(balance_of(operand, self.center))
         self._columns: dict[tuple[bool, bool], _engine.Columns] = {}
 
     @cached_property

@@ -153,6 +153,7 @@ typedef struct {
     const double *scale;   /* about 1/sqrt(probs), 0 where probs is 0     */
     const double *unscale; /* 1/scale, 0 where probs is 0                 */
     const double *inverse; /* 1/probs, 0 where probs is 0                 */
+    double balance;        /* Jeffreys: by what mean features grow and natural ones shrink, a power of two */
 } kl_center;
 
 typedef enum { KL_MEAN, KL_NATURAL } kl_role; /* the first and the second argument of the divergence */
@@ -209,7 +210,8 @@ typedef struct {
     const void *weights;       /* of the bins, for the sums: the centre, one a feature */
     double number;             /* JS: p's weight; SKEW: 1 / (1 - a)         */
     double relative;           /* SUM_FAMILY: the relative error of a value; 0 of the others */
-    int32_t term, turned, both; /* SUM_FAMILY: kl_family_term; p on the right; both directions  */
+    int32_t term, turned;      /* SUM_FAMILY: kl_family_term; p on the right */
+    int32_t both;              /* Jeffreys: both directions, of a product its two halves */
     int64_t rows, cols;        /* real ones; panels are padded              */
     double accept, bend;       /* dense: certified if accept * value * (1 - bend * value) >= bound; bend is 0 but
                                   for KL_PRODUCT_BENT */

@@ -9,7 +9,7 @@ from klfast import _engine, encoding, plan
 from klfast.divergences import find
 
 ACCEPT_ALL = 1e30
-BY_BINS = ("kl", "power", "itakura_saito")  # have a bound without norms, too
+BY_BINS = ("kl", "jeffreys", "power", "itakura_saito")  # have a bound without norms, too
 # The reference is the direct kernel, which has this much of its own (test_direct).
 DIRECT = {"probs": 2e-15, "logits": 4e-15}
 
@@ -104,6 +104,35 @@ def test_useful_far_apart(isa, divergence):
     index = kl.Index(Q, divergence)
     index.pairwise(P)
     assert index.info["recomputed"] <= 0.001 * index.info["pairs"]
+
+
+def test_useful_for_bins_that_one_side_lacks(isa):
+    """Jeffreys, as a drift monitor has it: bins that the references leave empty, but for a little smoothing."""
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(rng.gamma(0.2, 5, (2, 1, 64)), (2, 200, 64))
+    P, Q = (kl.Categorical(counts=x, smoothing=1e-6) for x in counts)
+    index = kl.Index(Q, "jeffreys")
+    index.pairwise(P)
+    assert index.info["recomputed"] <= 0.001 * index.info["pairs"]
+
+
+FAMILIES = {
+    "normal": lambda n, rng: kl.DiagNormal(rng.normal(size=(n, 32)), np.exp(rng.uniform(-7, -4, (n, 32)))),
+    "dirichlet": lambda n, rng: kl.Dirichlet(np.exp(rng.uniform(-4, 4, (n, 50)))),
+    "gamma": lambda n, rng: kl.Gamma(*np.exp(rng.uniform(-2, 4, (2, n, 8))), event_ndim=1),
+}
+
+
+@pytest.mark.parametrize("divergence", ["kl", "jeffreys"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_useful_for_families(family, divergence):
+    """Mean features may be a hundred times as long as natural ones, or the other way round."""
+    rng = np.random.default_rng(6)
+    P, Q = FAMILIES[family](250, rng), FAMILIES[family](250, rng)
+    index = kl.Index(Q, divergence)
+    values = index.pairwise(P)
+    assert index.info["recomputed"] <= 0.01 * index.info["pairs"]
+    np.testing.assert_allclose(values.diagonal(), kl.rowwise(P, Q, divergence), rtol=2e-12)
 
 
 @pytest.mark.parametrize("single", [True, False], ids=["float32", "float64"])

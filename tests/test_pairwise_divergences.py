@@ -198,3 +198,13 @@ def test_symmetric(isa, name, divergence):
             np.testing.assert_array_equal(values, values.T)
         else:
             np.testing.assert_allclose(values, values.T, rtol=2 * rtol)
+
+
+@pytest.mark.parametrize("divergence", TO_THE_BIT)
+@pytest.mark.parametrize("bins", [129, 256, 257, 600])
+def test_symmetric_in_many_bins(isa, bins, divergence, rng):
+    """Whatever the chains of additions, of which Jeffreys has two times as many."""
+    Q = rng.dirichlet(np.ones(bins), 50)
+    for dtype in RTOL:
+        values = kl.pairwise(Q, divergence=divergence, dtype=dtype)
+        np.testing.assert_array_equal(values, values.T)

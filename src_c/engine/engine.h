@@ -24,8 +24,9 @@ void kl_contributions(const kl_divergence *, int32_t domain, const double *p, co
 
 /* Families: what the kernels do for weights, row by row by the functions of the family. `scratch`: kl_scratch_of. */
 void kl_family_scan(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *scratch, kl_stats *);
-double kl_family_value(const kl_divergence *, const kl_kernels *, const kl_family *, const double *p, const double *q,
-                       int64_t K, double *scratch);
+/* Of n pairs, at most KL_TOGETHER. */
+void kl_family_values(const kl_divergence *, const kl_kernels *, const kl_family *, const kl_row_pair *, int64_t n,
+                      int64_t K, double *out, double *scratch);
 void kl_family_rowwise(const kl_divergence *, const kl_kernels *, const kl_rows *P, const kl_rows *Q, int64_t begin,
                        int64_t end, double *out, double *scratch, kl_stats *);
 void kl_family_entropy(const kl_kernels *, const kl_rows *, int64_t begin, int64_t end, double *out, double *scratch);

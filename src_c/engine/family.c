@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#define SQRT_HALF 0x1.6a09e667f3bcdp-1
 
 static int takes_terms(const kl_divergence *f, const kl_family *family)
 {
@@ -75,21 +74,18 @@ void kl_family_center(const kl_kernels *kernels, const kl_rows *rows, double *su
     rows->family->finish(sums, (double)rows->n_rows, kernels->read(rows, 0, scratch), rows->n_cols, center);
 }
 
-/* Jeffreys: x_p.y_q + y_p.x_q as (x + y)_p.(x + y)_q - (x - y)_p.(x - y)_q over 2, symmetric to the bit; the offset
- * x.y of a row is the sum of its two divergences from the centre. */
-static kl_feature_row both(const kl_family *family, int mean, const double *row, const double *center, int64_t K,
+/* Jeffreys: x_p.y_q + y_p.x_q (features_other.h); the offset x.y of a row is the sum of its two divergences from the
+ * centre. */
+static kl_feature_row both(const kl_family *family, int mean, const double *row, const kl_center *center, int64_t K,
                            double *out, double *scratch)
 {
     const int64_t width = family->width(K);
-    double *x = out, *y = out + width;
-    kl_feature_row a = family->mean(row, center, K, x, scratch), b = family->natural(row, center, K, y, scratch);
-    for (int64_t k = 0; k < width; k++) {
-        const double sum = (x[k] + y[k]) * SQRT_HALF, difference = (mean ? x[k] - y[k] : y[k] - x[k]) * SQRT_HALF;
-        x[k] = sum;
-        y[k] = difference;
-    }
-    const double norm = sqrt(a.norm2) + sqrt(b.norm2);
-    return (kl_feature_row){a.offset + b.offset, a.spread + b.spread, norm * norm};
+    double *x = mean ? out : out + width, *y = mean ? out + width : out;
+    const double up = center->balance, down = 1 / up;
+    kl_feature_row a = family->mean(row, center->row, K, x, scratch);
+    kl_feature_row b = family->natural(row, center->row, K, y, scratch);
+    for (int64_t k = 0; k < width; k++) x[k] *= up, y[k] *= down;
+    return (kl_feature_row){a.offset + b.offset, a.spread + b.spread, up * up * a.norm2 + down * down * b.norm2};
 }
 
 kl_feature_row kl_family_features(const kl_divergence *f, const kl_family *family, int32_t role, const double *row,
@@ -99,7 +95,7 @@ kl_feature_row kl_family_features(const kl_divergence *f, const kl_family *famil
     const int64_t width = f->kind == KL_POWER ? 0 : family->width(K) << (f->kind == KL_JEFFREYS);
     kl_feature_row r = {0, INFINITY, 0}; /* without features: all pairs by the direct form */
     if (width == 0) return r;
-    if (f->kind == KL_JEFFREYS) r = both(family, role == KL_MEAN, row, center->row, K, out, scratch);
+    if (f->kind == KL_JEFFREYS) r = both(family, role == KL_MEAN, row, center, K, out, scratch);
     else if (role == KL_MEAN) r = family->mean(row, center->row, K, out, scratch);
     else r = family->natural(row, center->row, K, out, scratch);
     const int usable = fabs(r.offset) < 0x1p900 && r.spread < 0x1p900 && r.norm2 < 0x1p900;

@@ -6,6 +6,8 @@
 
 #include "../families/terms.h"
 
+_Static_assert(KL_TOGETHER <= KL_LINE_STEP, "pairs of Dirichlet rows side by side");
+
 /* Of the powers p^s q^t the family gives Chernoff's C, from which the sum of terms, (1 - e^-C)/(s t), and -factor C,
  * where a logarithm finishes that sum. Of a symmetric one, the two rows in an order of their own. */
 static double power_value(const kl_divergence *f, const kl_family *family, const double *p, const double *q, int64_t K,
@@ -71,8 +73,8 @@ static void add_values(kl_total *s, const double *x, int64_t n)
     for (int64_t k = 0; k < n; k += SUM) kl_total_add(s, plain_sum(x + k, n - k < SUM ? n - k : SUM));
 }
 
-/* The sum of a pair's coordinates. */
-static double line_sum(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, const double *p,
+/* The sum of a pair's coordinates, of any number. */
+static double long_sum(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, const double *p,
                        const double *q, int64_t K)
 {
     const int parameters = parameters_of(family);
@@ -121,25 +123,53 @@ static void pair_sums(const kl_divergence *f, const kl_kernels *kernels, const d
     for (int l = 0; l < KL_LINE_STEP; l++) sums[l] += turned[l];
 }
 
-static double pair_sum(const kl_divergence *f, const kl_kernels *kernels, const double *p, const double *q, int64_t K)
+/* The sum of a pair's d coordinates, which lie side by side. */
+static double coordinates_sum(const double *x, int64_t d)
 {
-    dirichlet_pairs pairs;
-    double sums[KL_LINE_STEP];
-    empty_pairs(&pairs);
-    add_pair(f, kernels, p, q, K, 0, &pairs);
-    pair_sums(f, kernels, &pairs, sums);
-    return sums[0];
+    if (d == 1) return x[0];
+    kl_total sum = {0, 0};
+    add_values(&sum, x, d);
+    return kl_total_value(sum);
 }
 
-double kl_family_value(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family, const double *p,
-                       const double *q, int64_t K, double *scratch)
+/* The sums of n pairs in one line. */
+static void line_sums(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family,
+                      const kl_row_pair *pairs, int64_t n, int64_t d, double *sums)
 {
-    if (K > 0 && in_vectors(f, family)) {
-        const double sum = family->term == KL_TERM_DIRICHLET ? pair_sum(f, kernels, p, q, K)
-                                                             : line_sum(f, kernels, family, p, q, K);
-        if (is_settled(sum)) return kl_finished(f, sum);
+    line x, y;
+    double values[LINE];
+    for (int j = 0; j < parameters_of(family); j++)
+        for (int64_t t = 0; t < n; t++) {
+            memcpy(x.of[j] + t * d, pairs[t].p + j * d, (size_t)d * sizeof(double));
+            memcpy(y.of[j] + t * d, pairs[t].q + j * d, (size_t)d * sizeof(double));
+        }
+    line_values(f, kernels, family, &x, &y, n * d, values);
+    for (int64_t t = 0; t < n; t++) sums[t] = coordinates_sum(values + t * d, d);
+}
+
+static void dirichlet_sums(const kl_divergence *f, const kl_kernels *kernels, const kl_row_pair *pairs, int64_t n,
+                           int64_t K, double *sums)
+{
+    dirichlet_pairs together;
+    empty_pairs(&together);
+    for (int64_t t = 0; t < n; t++) add_pair(f, kernels, pairs[t].p, pairs[t].q, K, (int)t, &together);
+    pair_sums(f, kernels, &together, sums);
+}
+
+void kl_family_values(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family,
+                      const kl_row_pair *pairs, int64_t n, int64_t K, double *out, double *scratch)
+{
+    double sums[KL_TOGETHER] = {0};
+    if (K > 0 && n > 0 && in_vectors(f, family)) {
+        const int64_t d = K / parameters_of(family);
+        if (family->term == KL_TERM_DIRICHLET) dirichlet_sums(f, kernels, pairs, n, K, sums);
+        else if (n * d <= LINE) line_sums(f, kernels, family, pairs, n, d, sums);
+        else
+            for (int64_t t = 0; t < n; t++) sums[t] = long_sum(f, kernels, family, pairs[t].p, pairs[t].q, K);
     }
-    return direct_value(f, family, p, q, K, scratch);
+    for (int64_t t = 0; t < n; t++)
+        out[t] = is_settled(sums[t]) ? kl_finished(f, sums[t])
+                                     : direct_value(f, family, pairs[t].p, pairs[t].q, K, scratch);
 }
 
 /* One parameter of n rows that are `stride` bytes apart. */
@@ -181,11 +211,14 @@ static double checked_value(const kl_divergence *f, const kl_kernels *kernels, c
     const double *p = kernels->read(P, i, scratch), *q = kernels->read(Q, i, scratch + K);
     if (!kl_family_checked(P, p, i, 0, stats) || !kl_family_checked(Q, q, i, KL_ROW_OF_Q, stats)) return NAN;
     scratch += 2 * K;
-    return by_terms ? kl_family_value(f, kernels, P->family, p, q, K, scratch)
-                    : direct_value(f, P->family, p, q, K, scratch);
+    if (!by_terms) return direct_value(f, P->family, p, q, K, scratch);
+    const kl_row_pair pair = {.p = p, .q = q};
+    double value;
+    kl_family_values(f, kernels, P->family, &pair, 1, K, &value, scratch);
+    return value;
 }
 
-/* As kl_family_value for each pair, to the bit. A pair whose values count has valid parameters: family_lines.h. */
+/* As kl_family_values of the pairs, to the bit. A pair whose values count has valid parameters: family_lines.h. */
 static void rowwise_by_lines(const kl_divergence *f, const kl_kernels *kernels, const kl_rows *P, const kl_rows *Q,
                              int64_t begin, int64_t end, double *out, double *scratch, kl_stats *stats)
 {
@@ -198,9 +231,7 @@ static void rowwise_by_lines(const kl_divergence *f, const kl_kernels *kernels, 
         take_rows(Q, i, n, d, &q);
         line_values(f, kernels, P->family, &p, &q, n * d, values);
         for (int64_t r = 0; r < n; r++) {
-            kl_total sum = {values[r * d], 0};
-            if (d > 1) sum.high = 0, add_values(&sum, values + r * d, d);
-            const double value = kl_total_value(sum);
+            const double value = coordinates_sum(values + r * d, d);
             out[i + r] = is_settled(value) ? kl_finished(f, value)
                                            : checked_value(f, kernels, P, Q, i + r, 0, scratch, stats);
         }

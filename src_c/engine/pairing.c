@@ -43,7 +43,7 @@ kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *
         w.overlap_state = take(m, &used, rows);
     }
     const int64_t scratch = kl_scratch_of(p->divergence, p->left), pairs = 2 * kl_pairs_together(p) * K;
-    w.scratch = take(m, &used, (scratch > pairs ? scratch : pairs) * 8);
+    w.scratch = take(m, &used, (scratch + pairs) * 8);
     if (top_capacity) {
         w.threshold = take(m, &used, numbers);
         w.hit_value = take(m, &used, area * w.element);
@@ -112,7 +112,7 @@ int kl_unsupported(const kl_pairing *p, const kl_workspace *w, int64_t row, int6
 
 int64_t kl_pairs_together(const kl_pairing *p)
 {
-    return p->left->n_cols <= LONG_ROW && !p->left->family ? KL_TOGETHER : 1;
+    return p->left->n_cols <= LONG_ROW ? KL_TOGETHER : 1;
 }
 
 /* A row that is read where it lies. */
@@ -146,9 +146,7 @@ void kl_exact_values(const kl_pairing *p, const kl_workspace *w, int64_t n, cons
     stats->recomputed += (uint64_t)count;
     double values[KL_TOGETHER];
     if (p->left->family)
-        for (int64_t t = 0; t < count; t++)
-            values[t] = kl_family_value(p->divergence, p->kernels, p->left->family, pairs[t].p, pairs[t].q, K,
-                                        w->scratch + 2 * K);
+        kl_family_values(p->divergence, p->kernels, p->left->family, pairs, count, K, values, w->scratch + 2 * count * K);
     else p->kernels->values(p->divergence, p->left->domain, pairs, count, K, values);
     for (int64_t t = 0; t < count; t++) out[open[t]] += values[t];
 }
@@ -210,7 +208,7 @@ static void settle(const kl_pairing *p, const kl_workspace *w, const kl_product_
 static double apart(const kl_pairing *p, double accept)
 {
     const int kind = p->divergence->kind;
-    const int by_bins = kind == KL_KL || kind == KL_POWER || kind == KL_ITAKURA_SAITO;
+    const int by_bins = kind == KL_KL || kind == KL_POWER || kind == KL_ITAKURA_SAITO || kind == KL_JEFFREYS;
     if (!by_bins || p->left->family || accept <= p->norm_factor) return 0;
     return (accept - p->norm_factor) / fmax(1, p->norm_factor / p->slack_factor);
 }

@@ -3,8 +3,8 @@
  * POWER      x = sqrt(c) (e^(s f) - 1) / s    y = sqrt(c) (e^(t f) - 1) / t    offsets C_s(p||c), C_s(c||q)
  *            since  C_s(p||q) = sum c [s u_p - (e^(s f_p) - 1)] / (s t) + sum c [t u_q - (e^(t f_q) - 1)] / (s t) - x.y
  *            (t < 0: y = 0 where q is empty, and the offset loses c / s there, as for KL)
- * JEFFREYS   [x + y, x - y] . [x + y, y - x] / 2 of KL's x, y, which is x_p.y_q + y_p.x_q; offset x.y. (Symmetric to
- *            the bit; a feature counts with |x| + |y| in the norm.)
+ * JEFFREYS   [l x, y / l] . [y / l, l x] of KL's x, y, which is x_p.y_q + y_p.x_q; offset x.y. (Symmetric to the bit. By
+ *            Cauchy and Schwarz, l makes the bound least where l x is as long as y / l.)
  * ITAKURA    x = u    y = 1 - c / q           offsets gamma(log(p/c)), gamma(log(c/q))
  *
  * and for the sums over bins, whose tile functions are in elementwise.h,
@@ -13,7 +13,7 @@
  * VARIATION, TRIANGULAR     row - c           no offsets
  */
 typedef struct {
-    double feature[KL_SUM_BLOCK], second[KL_SUM_BLOCK], magnitude[KL_SUM_BLOCK]; /* the last two: Jeffreys */
+    double feature[KL_SUM_BLOCK], second[KL_SUM_BLOCK]; /* second: Jeffreys */
     double offset[KL_SUM_BLOCK], spread[KL_SUM_BLOCK];
 } kl_feature_block;
 
@@ -80,18 +80,15 @@ KL_INLINE void kl_plain_power_features(int mean, const kl_divergence *f, const k
     }
 }
 
-#define KL_SQRT_HALF 0x1.6a09e667f3bcdp-1
-
-KL_INLINE void kl_jeffreys_features(int mean, const kl_bins *b, const double *scale, const double *unscale,
-                                    double up, int64_t n, kl_feature_block *out)
+KL_INLINE void kl_jeffreys_features(int mean, double balance, const kl_bins *b, const double *scale,
+                                    const double *unscale, double up, int64_t n, kl_feature_block *out)
 {
+    double *of_mean = mean ? out->feature : out->second, *of_natural = mean ? out->second : out->feature;
     for (int64_t k = 0; k < n; k += KL_W64) {
         vf64 row = kl_load_f64(b->p + k), c = kl_load_f64(b->q + k), d = kl_load_f64(b->d + k);
         vf64 log = kl_select((row == 0) | (c == 0), (vf64){0}, kl_load_f64(b->log + k));
-        vf64 x = d / up * kl_load_f64(scale + k), y = log * kl_load_f64(unscale + k);
-        kl_store_f64(out->feature + k, (x + y) * KL_SQRT_HALF);
-        kl_store_f64(out->second + k, (mean ? x - y : y - x) * KL_SQRT_HALF);
-        kl_store_f64(out->magnitude + k, kl_abs(x) + kl_abs(y));
+        kl_store_f64(of_mean + k, d / up * kl_load_f64(scale + k) * balance);
+        kl_store_f64(of_natural + k, log * kl_load_f64(unscale + k) * (1 / balance));
         kl_store_f64(out->offset + k, d * log);
         kl_store_f64(out->spread + k, d * log);
     }
@@ -178,16 +175,19 @@ static kl_feature_row kl_other_features(const kl_divergence *f, int32_t role, in
             kl_plain_power_features(mean, f, &bins, scales[2], scales[0], scales[1], pair.up, padded, &b);
         else if (power)
             kl_power_features(f->number, f->rest, mean, &bins, scales[2], scales[0], scales[1], padded, &b);
-        else if (twice) kl_jeffreys_features(mean, &bins, scales[0], scales[1], pair.up, padded, &b);
+        else if (twice)
+            kl_jeffreys_features(mean, center->balance, &bins, scales[0], scales[1], pair.up, padded, &b);
         else kl_ratio_features(f, mean, &bins, pair.up, padded, &b);
-        const double *size = twice ? b.magnitude : b.feature;
         kl_lanes o = kl_lanes_zero(), s = kl_lanes_zero();
         for (int64_t k = 0; k < padded; k += KL_LANES)
             KL_UNROLL for (int j = 0; j < KL_NV; j++) {
                 o.v[j] += kl_load_f64(b.offset + k + j * KL_W64);
                 s.v[j] += kl_load_f64(b.spread + k + j * KL_W64);
-                vf64 x = kl_load_f64(size + k + j * KL_W64);
+                vf64 x = kl_load_f64(b.feature + k + j * KL_W64);
                 squares_of.v[j] += x * x;
+                if (!twice) continue;
+                vf64 y = kl_load_f64(b.second + k + j * KL_W64);
+                squares_of.v[j] += y * y;
             }
         kl_sum_add(&offsets, &o);
         kl_sum_add(&spreads, &s);

@@ -54,13 +54,29 @@ static __attribute__((noinline)) void KL_NAME(kl_further_chains)(const KL_T *lef
     }
 }
 
-KL_INLINE void KL_NAME(kl_tile_product)(const KL_T *left, const KL_T *right, int64_t K,
+/* Adds a product with chains of its own. */
+static __attribute__((noinline)) void KL_NAME(kl_other_half)(const KL_T *left, const KL_T *right, int64_t K,
+                                                             KL_NAME(kl_tile) *total)
+{
+    KL_NAME(kl_tile) other;
+    KL_NAME(kl_chain)(0, left, right, K < KL_CHAIN ? K : KL_CHAIN, &other);
+    if (K > KL_CHAIN) KL_NAME(kl_further_chains)(left, right, K, &other);
+    KL_UNROLL for (int i = 0; i < KL_MR; i++) {
+        total->v[i][0] += other.v[i][0];
+        total->v[i][1] += other.v[i][1];
+    }
+}
+
+/* `both`: of two halves, added at the end, so that a value has the same bits if they change places. */
+KL_INLINE void KL_NAME(kl_tile_product)(int both, const KL_T *left, const KL_T *right, int64_t K,
                                         KL_NAME(kl_tile) *total)
 {
-    KL_NAME(kl_chain)(0, left, right, K < KL_CHAIN ? K : KL_CHAIN, total);
-    if (K > KL_CHAIN) {
+    const int64_t length = both ? K / 2 : K;
+    KL_NAME(kl_chain)(0, left, right, length < KL_CHAIN ? length : KL_CHAIN, total);
+    if (both || length > KL_CHAIN) {
         KL_NAME(kl_tile) in_memory = *total;
-        KL_NAME(kl_further_chains)(left, right, K, &in_memory);
+        if (length > KL_CHAIN) KL_NAME(kl_further_chains)(left, right, length, &in_memory);
+        if (both) KL_NAME(kl_other_half)(left + length * KL_MR, right + length * KL_NR, length, &in_memory);
         *total = in_memory;
     }
 }
@@ -107,7 +123,7 @@ KL_INLINE void KL_NAME(kl_tile_of)(int shape, const kl_product_args *args, int64
 #ifdef KL_FAMILY_TILES
     case KL_SUM_FAMILY: kl_tile_family(args, left, right, tile); break;
 #endif
-    default: KL_NAME(kl_tile_product)(left, right, args->K, tile);
+    default: KL_NAME(kl_tile_product)(args->both, left, right, args->K, tile);
     }
 }
 

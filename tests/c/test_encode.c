@@ -13,6 +13,7 @@ void make_center(const kl_kernels *k, const double *x, int64_t n, int64_t K, kl_
     int32_t zeros = 0;
     double scratch[MOST];
     memset(c->probs, 0, sizeof c->probs);
+    c->c.balance = 1;
     k->scan(&rows, 0, n, -1, norms, &zeros, scratch, &stats);
     k->accumulate(&rows, norms, 0, n, c->probs, scratch, &stats);
     for (int64_t i = 0; i < K; i++) {
