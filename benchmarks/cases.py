@@ -108,6 +108,13 @@ def _dirichlet_pair(case: Case, rng):
     return dirichlet(rng, case.n, case.bins, case.dtype), dirichlet(rng, m, case.bins, case.dtype)
 
 
+def _peaked_pair(case: Case, rng):
+    """Rows far apart, as confident predictions are: most of the mass in a few bins."""
+    logits = 10 * rng.standard_normal((2, case.n, case.bins))
+    weights = np.exp(logits - logits.max(axis=2, keepdims=True))
+    return tuple((weights / weights.sum(axis=2, keepdims=True)).astype(case.dtype))
+
+
 def _logits_pair(case: Case, rng):
     """Two sets of logits that resemble each other, as a student's resemble its teacher's."""
     p = rng.standard_normal((case.n, case.bins), dtype=np.float32)
@@ -144,7 +151,7 @@ def _patches(case: Case, rng):
     return counts, counts
 
 
-DATA: dict[str, Callable] = {"dirichlet": _dirichlet_pair, "logits": _logits_pair, "patches": _patches,
+DATA: dict[str, Callable] = {"dirichlet": _dirichlet_pair, "logits": _logits_pair, "peaked": _peaked_pair, "patches": _patches,
                              "positive": _positive_pair, "clusters": _clusters_pair, "family": peers_families.pair}
 
 
@@ -248,6 +255,12 @@ def _divergence(name: str, rivals: tuple[Rival, ...]) -> Case:
                 bins, divergence=name, rivals=rivals, data=data, tolerance=1e-11, in_readme=False)
 
 
+def _far(name: str) -> Case:
+    near = _divergence(name, DIVERGENCE_RIVALS[name])
+    return replace(near, name=near.name.replace("divergences", "far"), title=f"{near.title}, rows far apart",
+                   data="peaked")
+
+
 def _radius(divergence: str, radius: float, rivals: tuple[Rival, ...]) -> Case:
     n = 20_000
     return Case(f"radius-{divergence}", f"all within a radius, {divergence}, {n:,} × {n:,}, K = 64 (about 20 a row)",
@@ -292,7 +305,8 @@ LOGITS = [
 ]
 FEW = [*_few(16), *_few(1000)]
 JENSEN_SHANNON = [_jensen_shannon("float32", 5), _jensen_shannon("float64", 3)]
-DIVERGENCES = [_divergence(name, rivals) for name, rivals in DIVERGENCE_RIVALS.items()]
+DIVERGENCES = [*(_divergence(name, rivals) for name, rivals in DIVERGENCE_RIVALS.items()),
+               *map(_far, ("jeffreys", "bhattacharyya", "chi2", "renyi:2"))]
 RADIUS = [
     _radius("kl", 0.31, (Rival("expert NumPy, radius", 2500),)),
     _radius("hellinger", 0.27, (Rival("expert NumPy, radius", 2500), Rival("scikit-learn NearestNeighbors"),

@@ -39,6 +39,12 @@ def _powers(p, q, s):
     return (p**s * q ** (1 - s)).sum(axis=1)
 
 
+def _bhattacharyya(p, q):
+    gap = _squared_hellinger(p, q)
+    with np.errstate(divide="ignore"):
+        return np.where(gap < 0.5, -np.log1p(-gap), -np.log(np.sqrt(p * q).sum(axis=1)))
+
+
 REFERENCE: dict[str, Callable] = {
     "kl": lambda p, q, a: rel_entr(p, q).sum(axis=1),
     "reverse_kl": lambda p, q, a: rel_entr(q, p).sum(axis=1),
@@ -47,7 +53,7 @@ REFERENCE: dict[str, Callable] = {
     "jeffreys": lambda p, q, a: ((p - q) * np.log(p / q)).sum(axis=1),
     "js": lambda p, q, a: _mixture(p, q, 0.5).sum(axis=1),
     "js_distance": lambda p, q, a: np.sqrt(_mixture(p, q, 0.5).sum(axis=1)),
-    "bhattacharyya": lambda p, q, a: -np.log1p(-_squared_hellinger(p, q)),
+    "bhattacharyya": lambda p, q, a: _bhattacharyya(p, q),
     "squared_hellinger": lambda p, q, a: _squared_hellinger(p, q),
     "hellinger": lambda p, q, a: np.sqrt(_squared_hellinger(p, q)),
     "chi2": lambda p, q, a: ((p - q) ** 2 / q).sum(axis=1),

@@ -273,6 +273,8 @@ typedef struct {
      * its p^s q^(1-s); 0: float64 does not hold its probabilities. */
     int (*overlap_row)(const kl_divergence *, int32_t role, int32_t domain, const double *row, kl_norm,
                        const kl_center *, int64_t K, double *out);
+    /* The products of such a row with n <= KL_TOGETHER of the other role, and their logarithms. */
+    void (*overlaps)(const double *x, const double *const *y, int64_t n, int64_t K, double *sums, double *logs);
     /* By [single][kl_shape]. */
     void (*dense[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);

@@ -45,9 +45,6 @@ int64_t kl_scratch_of(const kl_divergence *, const kl_rows *);
 double kl_finished(const kl_divergence *, double sum);
 double kl_unfinished(const kl_divergence *, double value);
 
-/* The product of two rows of K numbers, in chains of additions no longer than those of the tiles. */
-double kl_dot(const double *x, const double *y, int64_t K);
-
 /* Equality of normalised rows. Equal rows have equal keys, with `glance` from their first bins alone, so that some
  * others have equal ones, too; rows [begin, end). scratch: n_cols. */
 void kl_row_keys(const kl_kernels *, const kl_rows *, const kl_norm *, int glance, int64_t begin, int64_t end,

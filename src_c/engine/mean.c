@@ -11,6 +11,8 @@
 #include "../klfast.h"
 
 #define ROWS 32   /* encoded at a time: 16 KiB with 64 features      */
+#define LANES 8   /* partial sums of a product                       */
+#define CHAIN 256 /* bins added up before the next partial sum       */
 
 typedef struct {
     double *features, *offset, *norm, *slack, *scratch;
@@ -91,6 +93,21 @@ void kl_row_sums_mean(kl_row_sums *totals, int64_t count, const kl_encode_args *
         totals->sum[k] = (totals->sum[k] + totals->low[k]) / (double)side->rows->n_rows;
 }
 
+/* In lanes and chains of fixed length: a shorter chain of roundings than the product's, which the bound counts on. */
+static double dot(const double *x, const double *y, int64_t K)
+{
+    double total = 0;
+    for (int64_t begin = 0; begin < K; begin += CHAIN) {
+        const int64_t end = K - begin < CHAIN ? K : begin + CHAIN, whole = end - (end - begin) % LANES;
+        double lanes[LANES] = {0};
+        for (int64_t k = begin; k < whole; k += LANES)
+            for (int j = 0; j < LANES; j++) lanes[j] += x[k + j] * y[k + j];
+        for (int64_t k = whole; k < end; k++) lanes[k - whole] += x[k] * y[k];
+        total += ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+    }
+    return total;
+}
+
 /* Does an empty bin make a value of this row infinite, against any of the rows that were added up? */
 static int unsupported(const kl_encode_args *side, const uint64_t *row, const kl_row_sums *other, int64_t words)
 {
@@ -112,7 +129,7 @@ void kl_mean_values(const kl_kernels *kernels, const kl_encode_args *side, const
         const int64_t n = end - first < ROWS ? end - first : ROWS;
         encode(kernels, side, other->every != NULL, first, first + n, &b, stats);
         for (int64_t r = 0; r < n; r++) {
-            double value = (b.offset[r] + offset) - kl_dot(b.features + r * b.width, mean, b.width);
+            double value = (b.offset[r] + offset) - dot(b.features + r * b.width, mean, b.width);
             const double bound = (b.slack[r] + slack) + b.norm[r] * norm;
             int sure = bound < INFINITY && accept * value >= bound;
             if (other->every && unsupported(side, b.support + r * b.words, other, b.words)) value = INFINITY, sure = 1;

@@ -6,24 +6,6 @@
 
 #include "pairing.h"
 
-#define LANES 8   /* partial sums of a product                 */
-#define CHAIN 256 /* bins added up before the next partial sum */
-
-/* In lanes and chains of fixed length: a shorter chain of roundings than the product's, which the bound counts on. */
-double kl_dot(const double *x, const double *y, int64_t K)
-{
-    double total = 0;
-    for (int64_t begin = 0; begin < K; begin += CHAIN) {
-        const int64_t end = K - begin < CHAIN ? K : begin + CHAIN, whole = end - (end - begin) % LANES;
-        double lanes[LANES] = {0};
-        for (int64_t k = begin; k < whole; k += LANES)
-            for (int j = 0; j < LANES; j++) lanes[j] += x[k + j] * y[k + j];
-        for (int64_t k = whole; k < end; k++) lanes[k - whole] += x[k] * y[k];
-        total += ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-    }
-    return total;
-}
-
 int kl_has_overlap(const kl_divergence *f, int32_t domain)
 {
     return f->kind == KL_POWER && (f->finish == KL_LOG || f->number > 1) && (domain == KL_PROBS || domain == KL_LOGITS);
@@ -49,22 +31,63 @@ static const double *row_of(const kl_pairing *p, const kl_workspace *w, int32_t 
     return there ? out : NULL;
 }
 
-int kl_by_overlap(const kl_pairing *p, const kl_workspace *w, int64_t begin, int64_t r, int64_t j, double accept,
-                  double *value)
+/* The value of a sum of p^s q^t and its logarithm; 0 where that is not certified. */
+static int certified(const kl_pairing *p, double accept, double sum, double log_sum, double *value)
 {
     const kl_divergence *f = p->divergence;
-    const int64_t K = p->left->n_cols;
-    const int32_t right_role = p->left_role == KL_MEAN ? KL_NATURAL : KL_MEAN;
-    const double *x = row_of(p, w, p->left_role, begin + r, w->overlap + r * K, NULL, w->overlap_state + r);
-    const double *y = row_of(p, w, right_role, j, p->overlap.rows + j * K, w->overlap_mine, p->overlap.state + j);
-    if (!x || !y) return 0;
-    const double sum = kl_dot(x, y, K), error = p->overlap.error;
     if (!(sum > 0x1p-900 && sum < 0x1p900)) return 0;
     if (f->finish == KL_LOG) {
-        const double log_sum = log(sum);
         *value = f->factor * log_sum;
-        return accept * fabs(log_sum) >= error;
+        return accept * fabs(log_sum) >= p->overlap.error;
     }
     *value = kl_finished(f, (1 - sum) / (f->number * f->rest));
-    return accept * fabs(1 - sum) >= error * sum;
+    return accept * fabs(1 - sum) >= p->overlap.error * sum;
+}
+
+/* Pairs of one left row, and which doubts they are. */
+typedef struct { const double *left, *right[KL_TOGETHER]; uint32_t doubt[KL_TOGETHER]; int64_t count; } batch;
+
+/* Values of a batch; those that are not certified go back to the list, of `kept`. */
+static int64_t run(const kl_pairing *p, const kl_product_args *args, double accept, batch *b, int64_t kept)
+{
+    double sums[KL_TOGETHER], logs[KL_TOGETHER], value;
+    p->kernels->overlaps(b->left, b->right, b->count, p->left->n_cols, sums, logs);
+    for (int64_t t = 0; t < b->count; t++) {
+        const uint32_t doubt = b->doubt[t];
+        if (certified(p, accept, sums[t], logs[t], &value))
+            kl_put(args->out, (doubt >> 16) * args->out_stride + (doubt & 0xffff), p->single, value);
+        else args->doubts[kept++] = doubt;
+    }
+    b->count = 0;
+    return kept;
+}
+
+void kl_settle_by_overlap(const kl_pairing *p, const kl_workspace *w, kl_product_args *args, double accept,
+                          int64_t begin, int64_t col)
+{
+    const int64_t K = p->left->n_cols, n = args->n_doubts;
+    const int32_t right_role = p->left_role == KL_MEAN ? KL_NATURAL : KL_MEAN;
+    int64_t kept = 0, row = -1;
+    batch b = {.count = 0};
+    for (int64_t d = 0; d < n; d++) {
+        const uint32_t doubt = args->doubts[d];
+        const int64_t r = doubt >> 16, j = col + (doubt & 0xffff);
+        if (p->right_support && kl_unsupported(p, w, r, j)) continue;
+        if (r != row) {
+            if (b.count) kept = run(p, args, accept, &b, kept);
+            b.left = row_of(p, w, p->left_role, begin + r, w->overlap + r * K, NULL, w->overlap_state + r);
+            row = r;
+        }
+        const double *right = b.left ? row_of(p, w, right_role, j, p->overlap.rows + j * K, w->overlap_mine,
+                                              p->overlap.state + j) : NULL;
+        if (!right) {
+            args->doubts[kept++] = doubt;
+            continue;
+        }
+        b.right[b.count] = right;
+        b.doubt[b.count++] = doubt;
+        if (b.count == KL_TOGETHER || right == w->overlap_mine) kept = run(p, args, accept, &b, kept);
+    }
+    if (b.count) kept = run(p, args, accept, &b, kept);
+    args->n_doubts = kept;
 }

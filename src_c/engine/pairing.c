@@ -169,35 +169,23 @@ void kl_prefetch(const kl_rows *rows, const kl_norm *norms, int64_t i)
     for (int64_t at = 0; at < most; at += 64) __builtin_prefetch(row + at);
 }
 
-static void put(void *tile, int64_t at, int32_t single, double value)
-{
-    if (single) ((float *)tile)[at] = (float)value;
-    else ((double *)tile)[at] = value;
-}
-
-/* The tile's doubts again, by their overlap or by the direct kernel, as many together as it takes. Pairs that are infinite
- * stay so. */
-static void settle(const kl_pairing *p, const kl_workspace *w, const kl_product_args *args, double accept,
-                   int64_t begin, int64_t col, kl_stats *stats)
+/* The tile's doubts again by the direct kernel, as many together as it takes. Pairs that are infinite stay so. */
+static void settle(const kl_pairing *p, const kl_workspace *w, const kl_product_args *args, int64_t begin, int64_t col,
+                   kl_stats *stats)
 {
     const int64_t most = kl_pairs_together(p);
     int64_t i[KL_TOGETHER], j[KL_TOGETHER], at[KL_TOGETHER], count = 0;
     double values[KL_TOGETHER];
     for (int64_t d = 0; d < args->n_doubts; d++) {
         const int64_t row = args->doubts[d] >> 16, column = args->doubts[d] & 0xffff;
-        const int64_t place = row * args->out_stride + column;
-        double value;
-        if (p->right_support && kl_unsupported(p, w, row, col + column)) {
-        } else if (p->overlap.rows && kl_by_overlap(p, w, begin, row, col + column, accept, &value))
-            put(args->out, place, p->single, value);
-        else {
-            at[count] = place;
+        if (!p->right_support || !kl_unsupported(p, w, row, col + column)) {
+            at[count] = row * args->out_stride + column;
             i[count] = begin + row;
             j[count++] = col + column;
         }
         if (count < most && d < args->n_doubts - 1) continue;
         kl_exact_values(p, w, count, i, j, values, stats);
-        for (int64_t t = 0; t < count; t++) put(args->out, at[t], p->single, values[t]);
+        for (int64_t t = 0; t < count; t++) kl_put(args->out, at[t], p->single, values[t]);
         count = 0;
     }
 }
@@ -232,7 +220,8 @@ void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t
     if (p->right_support)
         for (int64_t i = 0; i < rows; i++)
             for (int64_t j = 0; j < cols; j++)
-                if (kl_unsupported(p, w, i, col + j)) put(args.out, i * *stride + j, p->single, INFINITY);
-    settle(p, w, &args, accept, begin, col, stats);
+                if (kl_unsupported(p, w, i, col + j)) kl_put(args.out, i * *stride + j, p->single, INFINITY);
+    if (p->overlap.rows) kl_settle_by_overlap(p, w, &args, accept, begin, col);
+    settle(p, w, &args, begin, col, stats);
     return args.out;
 }

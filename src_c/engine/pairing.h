@@ -48,9 +48,17 @@ int64_t kl_pairs_together(const kl_pairing *);
 void kl_exact_values(const kl_pairing *, const kl_workspace *, int64_t n, const int64_t *i, const int64_t *j,
                      double *out, kl_stats *);
 
-/* The finished value of encoded row r, row begin + r, against column j from the overlap; 0 where that does not certify it. */
-int kl_by_overlap(const kl_pairing *, const kl_workspace *, int64_t begin, int64_t r, int64_t j, double accept,
-                  double *value);
+/* Of a tile's doubts, those that the overlap certifies: their values to the tile, and off the list; and pairs that are
+ * infinite off the list. */
+void kl_settle_by_overlap(const kl_pairing *, const kl_workspace *, kl_product_args *, double accept, int64_t begin,
+                          int64_t col);
+
+/* A value to element `at` of a tile. */
+static inline void kl_put(void *tile, int64_t at, int32_t single, double value)
+{
+    if (single) ((float *)tile)[at] = (float)value;
+    else ((double *)tile)[at] = value;
+}
 
 /* The nearest alone of few columns (nearest.c), as kl_top_block; whether it can. */
 int kl_takes_nearest(const kl_pairing *, const kl_top *, int64_t cols);

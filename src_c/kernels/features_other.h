@@ -202,35 +202,3 @@ static kl_feature_row kl_other_features(const kl_divergence *f, int32_t role, in
     if (kl_shape_of(f) != KL_PRODUCT) squares = 0; /* the spread alone bounds the error of a sum */
     return (kl_feature_row){offset, spread, squares};
 }
-
-/* A row for POWER without the centre taken off, e^(s f) or e^(t f) with its share of c: over the bins, the products of
- * two add up to sum p^s q^t, and nothing cancels (pairing.c). 0 for a row whose probabilities float64 cannot hold. */
-static int kl_overlap_row(const kl_divergence *f, int32_t role, int32_t domain, const double *row, kl_norm norm,
-                          const kl_center *center, int64_t K, double *out)
-{
-    const int mean = role == KL_MEAN;
-    const double exponent = mean ? f->number : f->rest, empty = domain == KL_LOGITS ? -INFINITY : 0;
-    if (domain != KL_LOGITS && !kl_is_ordinary(norm.a)) return 0;
-    kl_pair pair;
-    kl_pair_with(&pair, domain, row, norm, center, K);
-    kl_bins bins;
-    double share[KL_SUM_BLOCK] = {0};
-    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
-        const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK;
-        const int64_t padded = kl_fill_as_needed(&bins, &pair, begin, KL_NEEDS_LOG | KL_NEEDS_LOW);
-        for (int64_t k = 0; k < n; k++) {
-            if (bins.p[k] < 0x1p-950 && row[begin + k] != empty) return 0;
-            share[k] = mean ? center->probs[begin + k] * center->scale[begin + k] : center->unscale[begin + k];
-        }
-        for (int64_t k = 0; k < padded; k += KL_W64) {
-            vf64 log = kl_load_f64(bins.log + k), x = log * exponent;
-            vf64 low = KL_FMA_F64(kl_load_f64(bins.low + k), kl_set_f64(exponent),
-                                  kl_fma_exact(log, kl_set_f64(exponent), -x));
-            vi64 both = (kl_load_f64(bins.p + k) > 0) & (kl_load_f64(bins.q + k) > 0), over = x > 1400.0;
-            vf64 power = kl_exp(kl_select(both & ~over, x, kl_set_f64(1400)), kl_select(both, low, (vf64){0}));
-            kl_store_f64(bins.d + k, kl_select(both, power * kl_load_f64(share + k), (vf64){0}));
-        }
-        memcpy(out + begin, bins.d, (size_t)n * sizeof *out);
-    }
-    return 1;
-}
