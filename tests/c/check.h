@@ -51,6 +51,7 @@ void test_finish(const kl_kernels *);
 void test_family_terms(const kl_kernels *);
 void test_coarse(const kl_kernels *);
 void test_few(const kl_kernels *);
+void test_overlap(const kl_kernels *);
 void test_offsets(const kl_kernels *);
 void test_float32_rows(const kl_kernels *);
 void test_logits(const kl_kernels *);

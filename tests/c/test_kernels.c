@@ -89,6 +89,7 @@ int main(void)
         test_family_terms(k);
         test_coarse(k);
         test_few(k);
+        test_overlap(k);
         printf("%s: %ld checks\n", k->name, passed + failed - before);
         ran++;
     }
