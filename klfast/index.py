@@ -26,7 +26,8 @@ class Index:
     Notes
     -----
     The index refers to the memory of Q; do not change it while the index lives. Its features take
-    half of the bytes of a float64 Q for neighbours, and the whole for float64 `pairwise`.
+    half of the bytes of a float64 Q for neighbours, and the whole for float64 `pairwise`; as much again
+    for Renyi's divergence, its relatives and chi-squared if rows turn out to be far apart.
     """
 
     def __init__(self, Q, divergence="kl", *, n_jobs=None, _name="Q"):

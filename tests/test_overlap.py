@@ -1,4 +1,4 @@
-"""Rows far apart under Renyi's divergence and its relatives: values from sum p^s q^t itself, where features leave doubts."""
+"""Rows far apart under Renyi's divergence and its relatives: values from sum p^s q^t, where features leave doubts."""
 
 import numpy as np
 import pytest

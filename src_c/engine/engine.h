@@ -66,14 +66,17 @@ void kl_compare_rows(const kl_kernels *, const kl_rows *a, const kl_rows *b, con
                      const int64_t *rows_b, int64_t begin, int64_t end, int8_t *same, int8_t *identical,
                      double *scratch);
 
-/* POWER, dense: values far from 0 that the features could not certify, from sum p^s q^t itself. Rows of the right operand
- * as kernels.overlap_row makes them, each when it is first asked for, by any thread. */
+/* POWER, dense: values far from 0 that the features could not certify, from sum p^s q^t itself. Rows of the right
+ * operand as kernels.overlap_row makes them, each when it is first asked for, by any thread. */
 typedef struct {
     double *rows;   /* NULL: never */
     uint8_t *state; /* of each row: a kl_overlap_state, zeros at first */
     double error;   /* relative, of the sum */
 } kl_overlap;
-typedef enum { KL_OVERLAP_UNKNOWN, KL_OVERLAP_MADE, KL_OVERLAP_THERE, KL_OVERLAP_LOST } kl_overlap_state; /* MADE: by a thread, now */
+typedef enum {
+    KL_OVERLAP_UNKNOWN, KL_OVERLAP_MADE, /* MADE: by a thread, now */
+    KL_OVERLAP_THERE, KL_OVERLAP_LOST
+} kl_overlap_state;
 /* Whether that can serve this divergence of rows of this domain. */
 int kl_has_overlap(const kl_divergence *, int32_t domain);
 

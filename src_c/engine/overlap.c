@@ -1,6 +1,6 @@
-/* POWER of rows far apart. The features give 1 - sum p^s q^t with an absolute error, which is much for the logarithm of a
- * small sum, and for a large one may be much, too: their products cancel. The sum itself is one of nonnegative terms. So
- * the pairs that the features leave in doubt are looked at again here; what stays in doubt is near 0, or infinite.
+/* POWER of rows far apart. The features give 1 - sum p^s q^t with an absolute error, which is much for the logarithm of
+ * a small sum, and for a large one may be much, too: their products cancel. The sum itself is one of nonnegative terms.
+ * So the pairs that the features leave in doubt are looked at again here; what stays in doubt is near 0, or infinite.
  */
 #include <stddef.h>
 
@@ -24,9 +24,9 @@ static const double *row_of(const kl_pairing *p, const kl_workspace *w, int32_t 
     const int first = now == KL_OVERLAP_UNKNOWN
         && __atomic_compare_exchange_n(state, &now, KL_OVERLAP_MADE, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     double *out = first ? place : mine;
-    const int there = p->kernels->overlap_row(p->divergence, role, rows->domain,
-                                              p->kernels->read(rows, i, w->scratch),
-                                              (is_left ? p->left_norms : p->right_norms)[i], p->center, rows->n_cols, out);
+    const kl_norm norm = (is_left ? p->left_norms : p->right_norms)[i];
+    const double *row = p->kernels->read(rows, i, w->scratch);
+    const int there = p->kernels->overlap_row(p->divergence, role, rows->domain, row, norm, p->center, rows->n_cols, out);
     if (first) __atomic_store_n(state, there ? KL_OVERLAP_THERE : KL_OVERLAP_LOST, __ATOMIC_RELEASE);
     return there ? out : NULL;
 }

@@ -134,7 +134,10 @@ static inline concentration compared(int with_gap, double delta, double x, doubl
 static inline concentration compare(double delta, double x, double y, double d) { return compared(1, delta, x, y, d); }
 
 /* B_g(x, y) alone. */
-static inline double bregman_of(double delta, double x, double y, double d) { return compared(0, delta, x, y, d).bregman; }
+static inline double bregman_of(double delta, double x, double y, double d)
+{
+    return compared(0, delta, x, y, d).bregman;
+}
 
 static inline moments moments_of(double kappa, double d)
 {

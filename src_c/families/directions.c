@@ -67,8 +67,8 @@ static scales scales_at(double kappa, double d)
     return (scales){sqrt(kappa > 0 ? m.length / kappa : 1 / d), sqrt(m.slope), m.length};
 }
 
-/* What compare and the moments give is off by 11 u at most (measured), a pair of features by 20 u: this times this is more
- * than those over 16 u, which spreads and magnitudes stand for. */
+/* What compare and the moments give is off by 11 u at most (measured), a pair of features by 20 u: this times this is
+ * more than those over 16 u, which spreads and magnitudes stand for. */
 #define EXCESS 1.25
 
 /* The feature along the centre, weight cos - center, and its magnitude, before scaling; gap: weight - center. Near the

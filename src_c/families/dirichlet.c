@@ -79,8 +79,8 @@ static double psi_gap(double d, double e, double x, double y, double s, double t
     return k * ((d + e) / (y + t)) + kl_psi(k, x / (x + s) * ((y + t) / y), 1);
 }
 
-/* kl_bregman_series at (x, y) less that at (x + s, y + t); of each quantity there is the value at the first, at the second,
- * and the difference of the two. */
+/* kl_bregman_series at (x, y) less that at (x + s, y + t); of each quantity there is the value at the first, at the
+ * second, and the difference of the two. */
 typedef struct { double one, all, gap; } twin;
 
 static twin twin_product(twin u, twin v)
