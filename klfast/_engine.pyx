@@ -116,6 +116,11 @@ cdef class Form:
         return 2 * w * w / (1 + w) if self.c.kind == KL_SKEW_KL else 2 * w * (1 - w)
 
     @property
+    def magnified(self):
+        """By how much more than KL's the features of a power magnify the roundings of weights: |s| + |1 - s| - 1."""
+        return 2 * self.c.number - 2 if self.c.kind == KL_POWER and self.c.number > 1 else 0.0
+
+    @property
     def goes_both_ways(self):
         """Whether features serve both directions, so that those of the two roles should be of one length."""
         return self.c.kind == KL_JEFFREYS and kl_shape_of(&self.c) == KL_PRODUCT

@@ -312,7 +312,7 @@ class Reference:
 
     def certificate(self, single: bool) -> plan.Certificate:
         if self.form.shape == _engine.PRODUCT:
-            return plan.certificate(self.width, single)
+            return plan.certificate(self.width, single, self.form.magnified)
         if self.form.shape == _engine.SUM_FAMILY:
             return plan.term_certificate(self.width)
         return plan.sum_certificate(self.width, single, self.form.shape == _engine.SUM_ABS, self.form.gain)

@@ -69,7 +69,7 @@ class Index:
         classes = reference.classes_of(None if same else left)
         single = plan.product_in_single(single_out, rtol)
         pairing, blocks, first = self._pair(form, left, reference, classes, single, False, threads, dense=True)
-        pairing.take_overlap(plan.certificate(left.n_bins, False).norm)
+        pairing.take_overlap(reference.certificate(False).norm)
         stream = plan.stream(out.nbytes, in_use)
         consumers.dense(pairing, out, stream, blocks, first, plan.accept_factor(rtol), progress)
         self.info = _info(pairing, n * m)
@@ -160,7 +160,7 @@ class Index:
         n, m = left.n, reference.operand.n
         classes = reference.classes_of(None if same else left)
         pairing, blocks, first = self._pair(form, left, reference, classes, False, False, threads)
-        pairing.take_overlap(plan.certificate(left.n_bins, False).norm)
+        pairing.take_overlap(reference.certificate(False).norm)
         result = consumers.reduce(pairing, n, m, op, axis == 0, blocks, first, accept, progress)
         self.info = _info(pairing, n * m)
         return result

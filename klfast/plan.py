@@ -62,8 +62,13 @@ class Certificate:
     floor: float
 
 
-def certificate(n_bins: int, single: bool) -> Certificate:
-    """Constants for `n_bins` products in float32 (`single`) or float64 (docs: numerics)."""
+# Powers p^s of order above 1 magnify the roundings of the weights, which are computed in float64.
+WEIGHT_ROUNDINGS = 8
+
+
+def certificate(n_bins: int, single: bool, magnified: float = 0.0) -> Certificate:
+    """Constants for `n_bins` products in float32 (`single`) or float64 (docs: numerics); `magnified`: by how much more
+    than in KL features magnify the roundings of weights."""
     unit, kappa = UNIT[single], OFFSET_UNITS[single]
     chain = min(n_bins, CHAIN) + -(-n_bins // CHAIN)
     roundings = chain + FEATURE_ROUNDINGS
@@ -72,7 +77,8 @@ def certificate(n_bins: int, single: bool) -> Certificate:
     # covers the roundings of the bound itself.
     margin = 1.001
     floor = FLOOR + UNDERFLOW[single] * n_bins
-    return Certificate(margin * (gamma + kappa * unit), margin * 2 * kappa * unit, floor)
+    powers = WEIGHT_ROUNDINGS * magnified * UNIT[False]
+    return Certificate(margin * (gamma + kappa * unit + powers), margin * 2 * (kappa * unit + powers), floor)
 
 
 def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 0.0) -> Certificate:
