@@ -151,8 +151,9 @@ def _patches(case: Case, rng):
     return counts, counts
 
 
-DATA: dict[str, Callable] = {"dirichlet": _dirichlet_pair, "logits": _logits_pair, "peaked": _peaked_pair, "patches": _patches,
-                             "positive": _positive_pair, "clusters": _clusters_pair, "family": peers_families.pair}
+DATA: dict[str, Callable] = {"dirichlet": _dirichlet_pair, "logits": _logits_pair, "peaked": _peaked_pair,
+                             "patches": _patches, "positive": _positive_pair, "clusters": _clusters_pair,
+                             "family": peers_families.pair}
 
 
 # ---- the table ----------------------------------------------------------------------------------------------

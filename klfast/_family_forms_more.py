@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TERMS = 10**8  # of a series, at most: mpmath gives up earlier by itself
+TERMS = 10**8  # of a series, at most; mpmath by itself would give up sooner
 
 
 def log_bessel(mp, d, kappa):

@@ -214,7 +214,7 @@ def center_of(operand: Operand, floor: float) -> _engine.Center:
 
 
 def balance_of(operand: Operand, center: _engine.Center) -> float:
-    """The power of two by which mean features are shorter than natural ones, in half: of some rows."""
+    """The power of two near the root of how much longer natural features are than mean ones, by some of the rows."""
     some = operand.select(np.unique(np.linspace(0, operand.n - 1, BALANCED_ROWS).astype(np.int64)))
     kl = _engine.Form("kl").against(some.rows)
     lengths = [_engine.Columns(kl, some.rows, some.norms, center, role, False, False, False, 1.0, 0.0, 1).norm[:some.n]

@@ -4,7 +4,7 @@
  * against y = x - delta, with s and t their R, X = nu + s, Y = nu + t and psi(r) = r - 1 - log r, the Bregman divergence
  * is, but for that of T,
  *     nu psi(X/Y) + psi(s/t)/2 + nu^2 delta^2/(s t + nu^2 + x y) (1/Y - 1/(2 t^2)):
- * nothing cancels. T is below 1% of the whole and added as it comes.
+ * nothing cancels. T is below 2% of the whole (1/(2 R), where nu is 0) and added as it comes.
  */
 #ifndef KL_DEBYE_TERMS_H
 #define KL_DEBYE_TERMS_H

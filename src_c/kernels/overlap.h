@@ -1,6 +1,7 @@
 /* Sums of p^s q^t themselves, for POWER of rows far apart (engine/overlap.c). */
+
 /* A row for POWER without the centre taken off, e^(s f) or e^(t f) with its share of c: over the bins, the products of
- * two add up to sum p^s q^t, and nothing cancels (pairing.c). 0 for a row whose probabilities float64 cannot hold. */
+ * two add up to sum p^s q^t, and nothing cancels. 0 for a row whose probabilities float64 cannot hold. */
 static int kl_overlap_row(const kl_divergence *f, int32_t role, int32_t domain, const double *row, kl_norm norm,
                           const kl_center *center, int64_t K, double *out)
 {
