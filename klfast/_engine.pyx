@@ -28,7 +28,9 @@ KINDS = {"kl": KL_KL, "jeffreys": KL_JEFFREYS, "power": KL_POWER, "itakura_saito
          "skew_js": KL_SKEW_JS, "skew_kl": KL_SKEW_KL, "variation": KL_VARIATION, "triangular": KL_TRIANGULAR}
 FINISHES = {"linear": KL_LINEAR, "sqrt": KL_SQRT, "log": KL_LOG}
 PRODUCT, SUM_JS, SUM_SKEW, SUM_ABS, SUM_FAMILY = KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_FAMILY
-SUPPORT_FREE, SUPPORT_EQUAL = KL_SUPPORT_FREE, KL_SUPPORT_EQUAL
+OVERLAP = KL_OVERLAP
+SUPPORT_FREE, SUPPORT_WITHIN, SUPPORT_EQUAL = KL_SUPPORT_FREE, KL_SUPPORT_WITHIN, KL_SUPPORT_EQUAL
+SUPPORT_MEETING = KL_SUPPORT_MEETING
 REDUCTIONS = {"sum": KL_REDUCE_SUM, "mean": KL_REDUCE_SUM, "min": KL_REDUCE_MIN, "max": KL_REDUCE_MAX}
 MEAN, NATURAL = KL_MEAN, KL_NATURAL
 ROW_NAN, ROW_INFINITE, ROW_NEGATIVE = KL_ROW_NAN, KL_ROW_INFINITE, KL_ROW_NEGATIVE
@@ -116,6 +118,11 @@ cdef class Form:
         return 2 * w * w / (1 + w) if self.c.kind == KL_SKEW_KL else 2 * w * (1 - w)
 
     @property
+    def number(self):
+        """The s, w or a of its terms."""
+        return self.c.number
+
+    @property
     def magnified(self):
         """By how much more than KL's the features of a power magnify the roundings of weights: |s| + |1 - s| - 1."""
         return 2 * self.c.number - 2 if self.c.kind == KL_POWER and self.c.number > 1 else 0.0
@@ -124,6 +131,20 @@ cdef class Form:
     def goes_both_ways(self):
         """Whether features serve both directions, so that those of the two roles should be of one length."""
         return self.c.kind == KL_JEFFREYS and kl_shape_of(&self.c) == KL_PRODUCT
+
+    @property
+    def needs_double(self):
+        """Whether its tiles run in float64 only: terms of families, and overlaps that float32 cannot hold."""
+        return bool(self.c.by_terms or (self.c.by_overlap and self.c.number > 1))
+
+    def overlap_at(self, values):
+        """POWER: sum p^s q^t, and the sum of terms, of pairs with these values."""
+        cdef double product = self.c.number * self.c.rest
+        if self.c.finish == KL_LOG:
+            overlap = np.exp(values / self.c.factor)
+            return overlap, (1 - overlap) / product
+        terms = values / self.c.factor
+        return 1 - product * terms, terms
 
     def width(self, Rows rows):
         """Features a row."""
@@ -144,8 +165,15 @@ cdef class Form:
         """This form (in another unit) with the tiles of the other."""
         cdef Form form = Form.__new__(Form)
         form.c = self.c
-        form.c.by_terms = other.c.by_terms
+        form.c.by_terms, form.c.by_overlap = other.c.by_terms, other.c.by_overlap
         return form
+
+    def of_overlap(self, Rows columns):
+        """This form by products that give sum p^s q^t itself; None where it has none."""
+        cdef Form form = Form.__new__(Form)
+        form.c = self.c
+        form.c.by_overlap = True
+        return form if kl_has_overlap(&self.c, columns.c.domain) else None
 
 
 cdef class Rows:

@@ -19,8 +19,8 @@ cdef extern from "klfast.h" nogil:
     int KL_PROBS, KL_LOGITS, KL_MEASURE, KL_FAMILY
     int KL_KL, KL_JEFFREYS, KL_POWER, KL_ITAKURA_SAITO, KL_SKEW_JS, KL_SKEW_KL, KL_VARIATION, KL_TRIANGULAR
     int KL_LINEAR, KL_SQRT, KL_LOG
-    int KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE, KL_SUM_FAMILY
-    int KL_SUPPORT_FREE, KL_SUPPORT_WITHIN, KL_SUPPORT_EQUAL
+    int KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE, KL_SUM_FAMILY, KL_OVERLAP
+    int KL_SUPPORT_FREE, KL_SUPPORT_WITHIN, KL_SUPPORT_EQUAL, KL_SUPPORT_MEETING
     int KL_REDUCE_SUM, KL_REDUCE_MIN, KL_REDUCE_MAX
     int KL_MEAN, KL_NATURAL
 
@@ -49,10 +49,11 @@ cdef extern from "klfast.h" nogil:
     ctypedef struct kl_divergence:
         int32_t kind, finish, adds_entropy
         double number, rest, scale, factor
-        int32_t by_terms
+        int32_t by_terms, by_overlap
 
     int kl_shape_of(const kl_divergence *)
     int kl_by_terms(const kl_divergence *, const kl_rows *)
+    int kl_has_overlap(const kl_divergence *, int32_t)
     int kl_support_of(const kl_divergence *)
     int64_t kl_width_of(const kl_divergence *, const kl_rows *)
     int64_t kl_scratch_of(const kl_divergence *, const kl_rows *)
@@ -137,13 +138,6 @@ cdef extern from "klfast.h" nogil:
     ctypedef struct kl_far:
         double base, by_slack, by_value, usual
 
-    ctypedef struct kl_overlap:
-        double *rows
-        uint8_t *state
-        double error
-
-    int kl_has_overlap(const kl_divergence *, int32_t)
-
     ctypedef struct kl_pairing:
         const kl_kernels *kernels
         const kl_divergence *divergence
@@ -166,7 +160,6 @@ cdef extern from "klfast.h" nogil:
         const int64_t *left_class
         const int64_t *right_class
         int64_t column_block, row_block
-        kl_overlap overlap
         kl_norm *unchecked
         double sum_tolerance
 

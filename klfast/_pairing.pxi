@@ -50,7 +50,7 @@ cdef class Columns:
     cdef readonly int role
     cdef readonly bint single
     cdef readonly str isa
-    cdef object norms, sample, few, overlap
+    cdef object norms, sample, few
 
     def __init__(self, Form form, Rows rows, norms, Center center, int role, bint single, bint with_support,
                  bint coarse, double slack_factor, double slack_floor, int n_threads):
@@ -60,7 +60,8 @@ cdef class Columns:
         cdef int64_t panels = (n + width - 1) // width, size = 4 if single else 8
         real = np.float32 if single else np.float64
         self.form, self.rows, self.norms, self.center, self.role = form, rows, norms, center, role
-        self.weights = center.probs.astype(real) if form.shape != PRODUCT else np.empty(0, real)  # sums over bins only
+        is_product = form.shape in (PRODUCT, OVERLAP)
+        self.weights = np.empty(0, real) if is_product else center.probs.astype(real)  # of sums over bins
         self.single, self.isa = single, active.name.decode()
         self.features = memory.empty((panels * width * K,), real)
         self.offset, self.norm, self.slack = (np.empty(panels * width, real) for _ in range(3))
@@ -119,16 +120,6 @@ cdef class Columns:
                 kl_seated(&team, threadid())
                 pack_columns(source, column + t * width, width, K, size, target + t * width * K * size)
             self.sample = (features, self.offset[columns], self.norm[columns], self.slack[columns])
-
-    cdef kl_overlap overlaps(self, double error):
-        # Pages that no row is put on are never touched.
-        cdef kl_overlap o
-        if self.overlap is None:
-            rows = self.rows.shape[0]
-            self.overlap = memory.empty((rows * self.rows.shape[1],), np.float64), np.zeros(rows, np.uint8)
-        o.rows, o.state = <double *>address(self.overlap[0]), <uint8_t *>address(self.overlap[1])
-        o.error = error
-        return o
 
     cdef kl_sample sampled(self):
         cdef kl_sample s
@@ -235,7 +226,6 @@ cdef class Pairing:
             self.c.left_class = <const int64_t *>address(left_class)
             self.c.right_class = <const int64_t *>address(right_class)
         self.c.row_block, self.c.column_block = row_block, column_block
-        self.c.overlap.rows, self.c.overlap.state, self.c.overlap.error = NULL, NULL, 0
         self.c.unchecked, self.c.sum_tolerance = NULL, 0
         if unchecked is not None:
             self.c.unchecked, self.c.sum_tolerance = <kl_norm *>address(left_norms), unchecked
@@ -262,11 +252,6 @@ cdef class Pairing:
         for t in prange(tasks.count, nogil=True, schedule="dynamic", num_threads=self.n_threads):
             me = kl_seated(&team, threadid())
             dense_task(&self.c, &o, &tasks, t, begin, end, part, &space[me, 0], &each[me].stats)
-
-    def take_overlap(self, double error):
-        """Where it can serve, the overlap of rows, with this relative error, for the pairs left in doubt."""
-        if kl_has_overlap(self.c.divergence, self.left.c.domain):
-            self.c.overlap = self.right.overlaps(error)
 
     def take_sample(self, columns):
         """Some columns packed once more, from which the thresholds of searches start."""

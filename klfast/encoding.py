@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from . import _engine, memory, plan
+from . import _engine, apart, memory, plan
 from .distributions import Categorical
 from .divergences import Divergence
 
@@ -237,7 +237,7 @@ class Reference:
             self.center = center_of(operand, floor)
             if self.form.goes_both_ways:
                 self.center.take_balance(balance_of(operand, self.center))
-        self._columns: dict[tuple[bool, bool], _engine.Columns] = {}
+        self._columns: dict[tuple[int, bool, bool, bool], _engine.Columns] = {}
 
     @cached_property
     def as_logits(self) -> Reference:
@@ -248,7 +248,24 @@ class Reference:
 
     def part(self, index) -> Reference:
         """The rows at `index`, around the same centre."""
-        return Reference(self.operand.select(index), self.role, self.form, self.center)
+        part = Reference(self.operand.select(index), self.role, self.form, self.center)
+        part._margins = self._margins
+        return part
+
+    @cached_property
+    def _overlap(self) -> _engine.Form | None:
+        """The form for rows far apart, where there is one."""
+        return self.form.of_overlap(self.operand.rows) if self.operand.n > 1 else None
+
+    @cached_property
+    def _margins(self) -> apart.Margins | None:
+        o = self.operand
+        return None if self._overlap is None else apart.margins(o.rows, o.norms, self.center, self.form)
+
+    def tiles(self, search: bool, single: bool) -> _engine.Form:
+        """The form whose tiles serve these columns: in a search or for values, where float32 will do or not."""
+        overlap = self._overlap
+        return overlap if overlap and self._margins.far(search, single, overlap.needs_double) else self.form
 
     @cached_property
     def _glances(self) -> _engine.Keys | None:
@@ -310,12 +327,15 @@ class Reference:
     def width(self) -> int:
         return self.form.width(self.operand.rows)
 
-    def certificate(self, single: bool) -> plan.Certificate:
-        if self.form.shape == _engine.PRODUCT:
-            return plan.certificate(self.width, single, self.form.magnified)
-        if self.form.shape == _engine.SUM_FAMILY:
+    def certificate(self, single: bool, tiles: _engine.Form | None = None) -> plan.Certificate:
+        shape, magnified = (tiles or self.form).shape, self.form.magnified
+        if shape == _engine.PRODUCT:
+            return plan.certificate(self.width, single, magnified)
+        if shape == _engine.OVERLAP:
+            return plan.overlap_certificate(self.width, single, magnified)
+        if shape == _engine.SUM_FAMILY:
             return plan.term_certificate(self.width)
-        return plan.sum_certificate(self.width, single, self.form.shape == _engine.SUM_ABS, self.form.gain)
+        return plan.sum_certificate(self.width, single, shape == _engine.SUM_ABS, self.form.gain)
 
     def far_certificate(self, single: bool) -> tuple[float, float, float, float]:
         """The bound of a sum over bins in its form for rows far apart, by the slacks and the value, and the value that
@@ -325,15 +345,16 @@ class Reference:
         far, slack = plan.far_certificate(self.width, single, self.form.gain), self.certificate(single).slack
         return far.base, far.by_offsets / slack, far.by_value, plan.far_usual(self.width, single) * self.form.usual / slack
 
-    def columns(self, single: bool, distinct: bool, with_support: bool, coarse: bool = False) -> _engine.Columns:
-        """Features packed for the active ISA, in float32 or float64, of all or of the distinct rows; `coarse`: for a
-        screen that may look at bytes first."""
-        key = (single, distinct, coarse)
+    def columns(self, tiles: _engine.Form, single: bool, distinct: bool, with_support: bool,
+                coarse: bool = False) -> _engine.Columns:
+        """Features of a form packed for the active ISA, in float32 or float64, of all or of the distinct rows;
+        `coarse`: for a screen that may look at bytes first."""
+        key = (tiles.shape, single, distinct, coarse)
         found = self._columns.get(key)
         if found is None or found.isa != _engine.active_isa() or (with_support and not found.support.size):
             o = self.operand.select(self.distinct[0]) if distinct else self.operand
-            c = self.certificate(single)
+            c = self.certificate(single, tiles)
             found = self._columns[key] = _engine.Columns(
-                self.form, o.rows, o.norms, self.center, self.role, single, with_support, coarse, c.slack,
-                c.floor, o.threads)
+                tiles, o.rows, o.norms, self.center, self.role, single, with_support, coarse, c.slack, c.floor,
+                o.threads)
         return found

@@ -26,8 +26,8 @@ class Index:
     Notes
     -----
     The index refers to the memory of Q; do not change it while the index lives. Its features take
-    half of the bytes of a float64 Q for neighbours, and the whole for float64 `pairwise`; as much again
-    for Renyi's divergence, its relatives and chi-squared if rows turn out to be far apart.
+    half of the bytes of a float64 Q for neighbours, and the whole for float64 `pairwise` (for neighbours, too, by
+    Renyi's divergence of an order above 1 and chi-squared, where rows are far apart).
     """
 
     def __init__(self, Q, divergence="kl", *, n_jobs=None, _name="Q"):
@@ -69,7 +69,6 @@ class Index:
         classes = reference.classes_of(None if same else left)
         single = plan.product_in_single(single_out, rtol)
         pairing, blocks, first = self._pair(form, left, reference, classes, single, False, threads, dense=True)
-        pairing.take_overlap(reference.certificate(False).norm)
         stream = plan.stream(out.nbytes, in_use)
         consumers.dense(pairing, out, stream, blocks, first, plan.accept_factor(rtol), progress)
         self.info = _info(pairing, n * m)
@@ -135,7 +134,8 @@ class Index:
         if n == 0 or m == 0:
             return consumers.no_pairs(n, m)
         classes = reference.classes_of(None if P is None else left)
-        pairing, blocks, first = self._pair(self.divergence.form, left, reference, classes, True, False, threads)
+        pairing, blocks, first = self._pair(self.divergence.form, left, reference, classes, True, False, threads,
+                                            search=True)
         result = consumers.within(pairing, n, m, radius, P is None, limit, blocks, first, progress)
         self.info = _info(pairing, n * m)
         return result
@@ -160,7 +160,6 @@ class Index:
         n, m = left.n, reference.operand.n
         classes = reference.classes_of(None if same else left)
         pairing, blocks, first = self._pair(form, left, reference, classes, False, False, threads)
-        pairing.take_overlap(reference.certificate(False).norm)
         result = consumers.reduce(pairing, n, m, op, axis == 0, blocks, first, accept, progress)
         self.info = _info(pairing, n * m)
         return result
@@ -232,7 +231,7 @@ class Index:
 
     def _search(self, left, reference, k, same, distinct, threads, progress):
         form, skip_self = self.divergence.form, same and not distinct
-        pairing, blocks, first = self._pair(form, left, reference, (None, None), True, distinct, threads,
+        pairing, blocks, first = self._pair(form, left, reference, (None, None), True, distinct, threads, search=True,
                                             nearest=k == 1 and not skip_self)
         m = pairing.right.rows.shape[0]
         if not pairing.checks_left(k, skip_self):
@@ -241,23 +240,26 @@ class Index:
         self.info = _info(pairing, left.n * m)
         return result
 
-    def _supports(self, form, left: Operand, reference: Reference) -> bool:
+    def _supports(self, form, left: Operand, reference: Reference, search: bool = False) -> bool:
         """Whether empty bins can make a value infinite: on the side that may lack mass, or for symmetric rules on
-        either."""
-        sides = (left, reference.operand) if form.support == _engine.SUPPORT_EQUAL else (
-            left if self.divergence.swapped else reference.operand,)
-        return form.support != _engine.SUPPORT_FREE and any(side.has_zeros for side in sides)
+        either, or on both. A `search` needs not know of the last ones, which are as far as can be."""
+        if form.support == _engine.SUPPORT_WITHIN:
+            return (left if self.divergence.swapped else reference.operand).has_zeros
+        if form.support == _engine.SUPPORT_EQUAL:
+            return left.has_zeros or reference.operand.has_zeros
+        return (form.support == _engine.SUPPORT_MEETING and not search
+                and left.has_zeros and reference.operand.has_zeros)
 
     def _pair(self, form, left: Operand, reference: Reference, classes, single: bool, distinct: bool, threads: int,
-              dense=False, nearest=False):
+              dense=False, search=False, nearest=False):
         """The pairing with the reference encoded, the blocks to walk it in, and the rows of the first slab."""
-        form = form.tiled_as(reference.form)
-        single = single and form.shape != _engine.SUM_FAMILY
+        tiles = reference.tiles(search, single)
+        form, single = form.tiled_as(tiles), single and not tiles.needs_double
         coarse = (single and not dense and form.shape == _engine.PRODUCT
                   and plan.coarse(reference.operand.n, reference.width, nearest))
-        columns = reference.columns(single, distinct, self._supports(form, left, reference), coarse)
-        m, c = columns.rows.shape[0], reference.certificate(single)
-        products = plan.products(reference.width, form.shape == _engine.PRODUCT)
+        columns = reference.columns(tiles, single, distinct, self._supports(form, left, reference, search), coarse)
+        m, c = columns.rows.shape[0], reference.certificate(single, tiles)
+        products = plan.products(reference.width, form.shape in (_engine.PRODUCT, _engine.OVERLAP))
         threads = plan.worth(threads, left.n * (left.row_work + m * products // plan.PRODUCTS_A_BIN))
         blocks = plan.blocks(left.n, m, reference.width, threads, dense, columns.bytes.size > 0)
         extra = left.entropy if self.divergence.adds_entropy else None

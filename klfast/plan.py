@@ -81,6 +81,15 @@ def certificate(n_bins: int, single: bool, magnified: float = 0.0) -> Certificat
     return Certificate(margin * (gamma + kappa * unit + powers), margin * 2 * (kappa * unit + powers), floor)
 
 
+OVERLAP_ROUNDINGS = 4  # of the offsets, and of what a search makes of them
+
+
+def overlap_certificate(n_bins: int, single: bool, magnified: float) -> Certificate:
+    """The same for powers by sum p^s q^t itself, of which nothing cancels: the slack is relative to that sum."""
+    c = certificate(n_bins, single, magnified)
+    return Certificate(0.0, c.norm + OVERLAP_ROUNDINGS * UNIT[single], c.floor)
+
+
 def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 0.0) -> Certificate:
     """The same for the divergences that are sums over bins: slack alone. `gain`: by how much a term magnifies the
     rounding of m/c (skewed KL: p/m <= 1/(1 - alpha))."""

@@ -107,6 +107,7 @@ typedef struct {
     double number, rest;  /* rest: 1 - number, which near 1 may have more digits than that tells */
     double scale, factor;
     int32_t by_terms;    /* KL and JEFFREYS of a family: tiles are sums of its terms (kl_by_terms) */
+    int32_t by_overlap;  /* POWER of rows far apart: tiles are products that give sum p^s q^t (kl_has_overlap) */
 } kl_divergence;
 
 /* The tiles that the fast form runs in: a product of features, or a sum over bins of a function of two features. */
@@ -114,12 +115,15 @@ typedef enum {
     KL_PRODUCT, KL_SUM_JS, KL_SUM_SKEW, KL_SUM_ABS, KL_SUM_TRIANGLE,
     KL_PRODUCT_BENT, /* a dense product whose bound is compared with a bent value, see kl_product_args */
     KL_SUM_FAMILY,   /* a sum over coordinates of a family's terms, in float64 only */
+    KL_OVERLAP,      /* a product of features which is sum p^s q^t / (s t); searches in float64 only */
     KL_SHAPE_COUNT
 } kl_shape;
 kl_shape kl_shape_of(const kl_divergence *);
 /* Whether all pairs with these rows as columns are sums of their family's terms: it has terms, and no product form, or
  * these rows do not share the parameter which that needs in common. */
 int kl_by_terms(const kl_divergence *, const kl_rows *);
+/* Whether rows of this domain can be compared by_overlap, and better so if they are far apart. */
+int kl_has_overlap(const kl_divergence *, int32_t domain);
 int kl_is_symmetric(const kl_divergence *);
 #define KL_LINE_STEP 8 /* coordinates of families come in multiples of it: see family_line */
 /* Pairs of Dirichlet rows side by side: what dirichlet_rest finds and dirichlet_gap takes. */
@@ -128,8 +132,9 @@ typedef struct { double rest[KL_LINE_STEP], x[KL_LINE_STEP], y[KL_LINE_STEP], s[
 /* Features a row: K, or of a family its own number; twice that for Jeffreys. */
 int64_t kl_width_of(const kl_divergence *, const kl_rows *);
 
-/* Which empty bins make a value infinite: none, those of q where p has mass, those of one where the other has. */
-typedef enum { KL_SUPPORT_FREE, KL_SUPPORT_WITHIN, KL_SUPPORT_EQUAL } kl_support;
+/* Which empty bins make a value infinite: none, those of q where p has mass, those of one where the other has, or all
+ * bins together, none of which both have. */
+typedef enum { KL_SUPPORT_FREE, KL_SUPPORT_WITHIN, KL_SUPPORT_EQUAL, KL_SUPPORT_MEETING } kl_support;
 kl_support kl_support_of(const kl_divergence *);
 
 /* ---- what a block of work leaves behind besides its values ---------------------------------- */
@@ -208,8 +213,8 @@ typedef struct {
     const void *col_offset, *col_norm, *col_slack;
     int64_t K;                 /* features                                  */
     const void *weights;       /* of the bins, for the sums: the centre, one a feature */
-    double number;             /* JS: p's weight; SKEW: 1 / (1 - a)         */
-    double relative;           /* SUM_FAMILY: the relative error of a value; 0 of the others */
+    double number;             /* JS: p's weight; SKEW: 1 / (1 - a); OVERLAP: s t */
+    double relative;           /* SUM_FAMILY, OVERLAP: the relative error of a value; 0 of the others */
     int32_t term, turned;      /* SUM_FAMILY: kl_family_term; p on the right */
     int32_t both;              /* Jeffreys: both directions, of a product its two halves */
     int64_t rows, cols;        /* real ones; panels are padded              */
@@ -218,6 +223,7 @@ typedef struct {
     const kl_divergence *finish; /* dense: to be applied to the values, doubts aside; NULL: none */
     kl_far far;                /* dense: sums over bins */
     double far_from;           /* dense: it is tried for pairs whose slacks add up to 1 / far_from; 0: none */
+    double least, most;        /* dense, OVERLAP: instead, certified if the sum p^s q^t is between them */
     double apart;              /* dense: or if apart * value >= the slacks without the norms; 0: never */
     const void *threshold;     /* screen: one a row (padded) */
     kl_bytes left_bytes, right_bytes; /* screen: of both, or of neither, sides; then the numbers of a row have room for
@@ -269,12 +275,6 @@ typedef struct {
     /* The row as contiguous doubles: the matrix itself where it is that, else `scratch`. */
     const double *(*read)(const kl_rows *, int64_t i, double *scratch);
     void (*encode)(const kl_encode_args *, kl_stats *);
-    /* POWER: K numbers of a row, already read, of one role such that their products with those of a row of the other are
-     * its p^s q^(1-s); 0: float64 does not hold its probabilities. */
-    int (*overlap_row)(const kl_divergence *, int32_t role, int32_t domain, const double *row, kl_norm,
-                       const kl_center *, int64_t K, double *out);
-    /* The products of such a row with n <= KL_TOGETHER of the other role, and their logarithms. */
-    void (*overlaps)(const double *x, const double *const *y, int64_t n, int64_t K, double *sums, double *logs);
     /* By [single][kl_shape]. */
     void (*dense[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);
     void (*screen[2][KL_SHAPE_COUNT])(kl_product_args *, kl_stats *);

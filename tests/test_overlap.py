@@ -1,10 +1,11 @@
-"""Rows far apart under Renyi's divergence and its relatives: values from sum p^s q^t, where features leave doubts."""
+"""Rows far apart under Renyi's divergence and its relatives: by sum p^s q^t, where features would leave doubts."""
 
 import numpy as np
 import pytest
 from clouds import brute_force
 
 import klfast as kl
+from klfast import _engine
 
 DIVERGENCES = ["renyi:0.5", "renyi:0.9", "bhattacharyya", "chernoff:0.3", "renyi:2", "renyi:3.5", "chi2", "neyman_chi2",
                "tsallis:2.5", "alpha:4"]
@@ -69,3 +70,67 @@ def test_rows_that_float64_does_not_hold():
     Q = kl.Categorical(counts=np.vstack([tiny[:, ::-1], np.eye(4)[::-1]]))
     for divergence in ("renyi:0.5", "bhattacharyya", "renyi:2"):
         np.testing.assert_allclose(kl.pairwise(P, Q, divergence), brute_force(P, Q, divergence), rtol=1e-12)
+
+
+@pytest.mark.parametrize("divergence", ["bhattacharyya", "renyi:0.7"])
+@pytest.mark.parametrize("bins, density", [(30, 0.1), (64, 0.05), (65, 0.03), (300, 0.01)])
+def test_rows_that_do_not_meet(isa, bins, density, divergence, rng):
+    """Sparse histograms: infinite where no bin has mass of both, which the direct kernel is not asked for."""
+    P, Q = (rng.poisson(3, (n, bins)) * (rng.random((n, bins)) < density) for n in (70, 200))
+    P[:, 0] += P.sum(1) == 0
+    Q[:, -1] += Q.sum(1) == 0
+    apart = P.astype(float) @ Q.T == 0
+    for p, q in ((kl.Categorical(counts=P), kl.Categorical(counts=Q)),
+                 (kl.Categorical(logits=logs(P)), kl.Categorical(logits=logs(Q)))):
+        for dtype in (np.float64, np.float32):
+            index = kl.Index(q, divergence)
+            values = index.pairwise(p, dtype=dtype)
+            np.testing.assert_array_equal(np.isinf(values), apart)
+            np.testing.assert_allclose(values, brute_force(p, q, divergence), rtol=RTOL[dtype])
+            assert index.info["recomputed"] <= 0.05 * values.size < apart.sum()
+    values, columns = index.kneighbors(p, 5)
+    np.testing.assert_array_equal(values, np.sort(brute_force(p, q, divergence), axis=1)[:, :5])
+    assert (columns[np.isinf(values)] >= 0).all()
+
+
+def logs(x):
+    with np.errstate(divide="ignore"):
+        return np.log(x)
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+@pytest.mark.parametrize("kind, bins", [("probs", 64), ("bare", 33), ("logits", 70)])
+def test_searches(isa, kind, bins, divergence, rng):
+    """The exact neighbours, of few candidates: bounds tell the pairs apart."""
+    P, Q = rows(kind, 40, bins, rng), rows(kind, 600, bins, rng)
+    exact, index = brute_force(P, Q, divergence), kl.Index(Q, divergence)
+    order = np.argsort(exact, axis=1, kind="stable")[:, :7]
+    values, columns = index.kneighbors(P, 7)
+    np.testing.assert_array_equal(columns, order)
+    np.testing.assert_array_equal(values, np.take_along_axis(exact, order, 1))
+    assert index.info["recomputed"] <= 0.1 * index.info["pairs"]
+    radius = np.median(values)
+    found = index.radius_neighbors(P, radius)
+    assert found.nnz == (exact <= radius).sum()
+    assert index.info["recomputed"] <= 0.1 * index.info["pairs"]
+    means = index.reduce(P, "max")
+    np.testing.assert_allclose(means, exact.max(1), rtol=1e-12)
+
+
+def test_forms(rng):
+    """Near rows keep their features; far ones do not, whatever is asked of them."""
+    center = rng.dirichlet(np.ones(40))
+    near = center * np.exp(1e-3 * rng.normal(size=(90, 40)))
+    far = np.exp(10 * rng.normal(size=(90, 40)))
+    for divergence in ("renyi:2", "chi2", "renyi:0.5"):
+        shapes = {}
+        for name, x in (("near", near), ("far", far)):
+            reference = kl.Index(kl.Categorical(counts=x), divergence)._reference
+            shapes[name] = {(search, single): reference.tiles(search, single).shape
+                            for search in (False, True) for single in (False, True)}
+        assert set(shapes["near"].values()) == {_engine.PRODUCT}
+        features = divergence == "renyi:0.5"
+        assert shapes["far"] == {(search, single): _engine.PRODUCT if search and features else _engine.OVERLAP
+                                 for search in (False, True) for single in (False, True)}
+    assert kl.Index(far[:1] / far[:1].sum(), "renyi:2")._reference.tiles(False, False).shape == _engine.PRODUCT
+    assert kl.Index(np.repeat(center[None], 9, 0), "chi2")._reference.tiles(False, False).shape == _engine.PRODUCT

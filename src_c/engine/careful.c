@@ -260,7 +260,7 @@ static int apart(const kl_divergence *f, int32_t domain, const double *p, const 
     int overlap = 0;
     for (int64_t k = 0; k < K; k++) {
         const int no_p = empty(domain, p[k]), no_q = empty(domain, q[k]);
-        if (rule != KL_SUPPORT_FREE && no_q && !no_p) return 1;
+        if ((rule == KL_SUPPORT_WITHIN || rule == KL_SUPPORT_EQUAL) && no_q && !no_p) return 1;
         if (rule == KL_SUPPORT_EQUAL && no_p && !no_q) return 1;
         overlap |= !no_p && !no_q;
     }

@@ -6,6 +6,7 @@
 kl_shape kl_shape_of(const kl_divergence *f)
 {
     if (f->by_terms) return KL_SUM_FAMILY;
+    if (f->by_overlap) return KL_OVERLAP;
     switch (f->kind) {
     case KL_SKEW_JS: return KL_SUM_JS;
     case KL_SKEW_KL: return KL_SUM_SKEW;
@@ -13,6 +14,11 @@ kl_shape kl_shape_of(const kl_divergence *f)
     case KL_TRIANGULAR: return KL_SUM_TRIANGLE;
     default: return KL_PRODUCT;
     }
+}
+
+int kl_has_overlap(const kl_divergence *f, int32_t domain)
+{
+    return f->kind == KL_POWER && (f->finish == KL_LOG || f->number > 1) && (domain == KL_PROBS || domain == KL_LOGITS);
 }
 
 int kl_is_symmetric(const kl_divergence *f)
@@ -41,7 +47,9 @@ kl_support kl_support_of(const kl_divergence *f)
 {
     switch (f->kind) {
     case KL_KL: return KL_SUPPORT_WITHIN;
-    case KL_POWER: return f->number > 1 ? KL_SUPPORT_WITHIN : KL_SUPPORT_FREE;
+    case KL_POWER:
+        if (f->number > 1) return KL_SUPPORT_WITHIN;
+        return f->finish == KL_LOG ? KL_SUPPORT_MEETING : KL_SUPPORT_FREE;
     case KL_JEFFREYS:
     case KL_ITAKURA_SAITO: return KL_SUPPORT_EQUAL;
     default: return KL_SUPPORT_FREE;

@@ -66,20 +66,6 @@ void kl_compare_rows(const kl_kernels *, const kl_rows *a, const kl_rows *b, con
                      const int64_t *rows_b, int64_t begin, int64_t end, int8_t *same, int8_t *identical,
                      double *scratch);
 
-/* POWER, dense: values far from 0 that the features could not certify, from sum p^s q^t itself. Rows of the right
- * operand as kernels.overlap_row makes them, each when it is first asked for, by any thread. */
-typedef struct {
-    double *rows;   /* NULL: never */
-    uint8_t *state; /* of each row: a kl_overlap_state, zeros at first */
-    double error;   /* relative, of the sum */
-} kl_overlap;
-typedef enum {
-    KL_OVERLAP_UNKNOWN, KL_OVERLAP_MADE, /* MADE: by a thread, now */
-    KL_OVERLAP_THERE, KL_OVERLAP_LOST
-} kl_overlap_state;
-/* Whether that can serve this divergence of rows of this domain. */
-int kl_has_overlap(const kl_divergence *, int32_t domain);
-
 /* A pairing of rows with encoded columns, shared by every consumer. */
 typedef struct {
     const kl_kernels *kernels;
@@ -100,7 +86,6 @@ typedef struct {
     const int64_t *left_class, *right_class;
     int64_t column_block;           /* columns a tile, a multiple of the panel width           */
     int64_t row_block;              /* rows a tile, a multiple of the panel height             */
-    kl_overlap overlap;
     kl_norm *unchecked;             /* left_norms that are still to be computed, see kl_checks_left; or NULL */
     double sum_tolerance;           /* of those rows, as kernels.scan takes it                 */
 } kl_pairing;

@@ -37,11 +37,6 @@ kl_workspace kl_workspace_over(const kl_pairing *p, int64_t top_capacity, void *
     }
     w.support = take(m, &used, p->right_support ? rows * words * 8 : 0);
     w.doubts = take(m, &used, area * 4);
-    if (p->overlap.rows) {
-        w.overlap = take(m, &used, rows * K * 8);
-        w.overlap_mine = take(m, &used, K * 8);
-        w.overlap_state = take(m, &used, rows);
-    }
     const int64_t scratch = kl_scratch_of(p->divergence, p->left), pairs = 2 * kl_pairs_together(p) * K;
     w.scratch = take(m, &used, (scratch + pairs) * 8);
     if (top_capacity) {
@@ -73,14 +68,19 @@ void kl_encode_left(const kl_pairing *p, kl_workspace *w, int64_t begin, int64_t
         .support = p->right_support ? w->support : NULL,
     };
     p->kernels->encode(&args, stats);
-    if (p->overlap.rows) memset(w->overlap_state, KL_OVERLAP_UNKNOWN, (size_t)(end - begin));
+}
+
+/* kl_product_args.number */
+static double number_of(const kl_divergence *f)
+{
+    if (f->by_overlap) return f->number * f->rest;
+    return f->kind == KL_SKEW_KL ? 1 / (1 - f->number) : f->number; /* p/c - 1 from its feature */
 }
 
 kl_product_args kl_block_args(const kl_pairing *p, const kl_workspace *w, int64_t rows, int64_t col,
                               int64_t cols)
 {
     const int64_t skip = col * w->element;
-    const double number = p->divergence->number;
     kl_bytes right = p->bytes;
     if (right.bytes) {
         right.bytes += col * ((w->width + 3) / 4 * 4);
@@ -89,10 +89,10 @@ kl_product_args kl_block_args(const kl_pairing *p, const kl_workspace *w, int64_
     return (kl_product_args){
         .left = w->features, .row_offset = w->offset, .row_norm = w->norm, .row_slack = w->slack,
         .right = (const char *)p->features + skip * w->width, .weights = p->weights,
-        .number = p->divergence->kind == KL_SKEW_KL ? 1 / (1 - number) : number, /* p/c - 1 from its feature */
+        .number = number_of(p->divergence),
         .col_offset = (const char *)p->offset + skip, .col_norm = (const char *)p->norm + skip,
         .col_slack = (const char *)p->slack + skip, .K = w->width, .rows = rows, .cols = cols,
-        .relative = p->divergence->by_terms ? p->slack_factor : 0,
+        .relative = p->divergence->by_terms || p->divergence->by_overlap ? p->slack_factor : 0,
         .term = p->left->family ? p->left->family->term : KL_TERM_NONE, .turned = p->left_role == KL_NATURAL,
         .both = p->divergence->kind == KL_JEFFREYS, .threshold = w->threshold, .doubts = w->doubts,
         .hit_value = w->hit_value, .hit_bound = w->hit_bound, .left_bytes = w->coarse, .right_bytes = right,
@@ -104,7 +104,13 @@ int kl_unsupported(const kl_pairing *p, const kl_workspace *w, int64_t row, int6
     const uint64_t *left = w->support + row * w->words, *right = p->right_support + col * w->words;
     const uint64_t *mean = p->left_role == KL_MEAN ? left : right;
     const uint64_t *natural = p->left_role == KL_MEAN ? right : left;
-    const uint64_t both = kl_support_of(p->divergence) == KL_SUPPORT_EQUAL ? UINT64_MAX : 0;
+    const kl_support rule = kl_support_of(p->divergence);
+    const uint64_t both = rule == KL_SUPPORT_EQUAL ? UINT64_MAX : 0;
+    if (rule == KL_SUPPORT_MEETING) {
+        for (int64_t k = 0; k < w->words; k++)
+            if (left[k] & right[k]) return 0;
+        return 1;
+    }
     for (int64_t k = 0; k < w->words; k++)
         if ((mean[k] & ~natural[k]) | (both & natural[k] & ~mean[k])) return 1;
     return 0;
@@ -169,7 +175,8 @@ void kl_prefetch(const kl_rows *rows, const kl_norm *norms, int64_t i)
     for (int64_t at = 0; at < most; at += 64) __builtin_prefetch(row + at);
 }
 
-/* The tile's doubts again by the direct kernel, as many together as it takes. Pairs that are infinite stay so. */
+/* The tile's doubts again by the direct kernel, as many together as it takes. Pairs that are infinite stay so, or are
+ * found so: rows that do not meet are in doubt. */
 static void settle(const kl_pairing *p, const kl_workspace *w, const kl_product_args *args, int64_t begin, int64_t col,
                    kl_stats *stats)
 {
@@ -178,7 +185,9 @@ static void settle(const kl_pairing *p, const kl_workspace *w, const kl_product_
     double values[KL_TOGETHER];
     for (int64_t d = 0; d < args->n_doubts; d++) {
         const int64_t row = args->doubts[d] >> 16, column = args->doubts[d] & 0xffff;
-        if (!p->right_support || !kl_unsupported(p, w, row, col + column)) {
+        if (p->right_support && kl_unsupported(p, w, row, col + column))
+            kl_put(args->out, row * args->out_stride + column, p->single, INFINITY);
+        else {
             at[count] = row * args->out_stride + column;
             i[count] = begin + row;
             j[count++] = col + column;
@@ -201,6 +210,17 @@ static double apart(const kl_pairing *p, double accept)
     return (accept - p->norm_factor) / fmax(1, p->norm_factor / p->slack_factor);
 }
 
+/* kl_product_args.least and most. A sum O of relative error e = slack_factor is certified by |log O| or |1 - O|, which
+ * is below 1 - 1/O where O > 1. Beyond the ends O may have lost terms to underflow, or be infinite. */
+static void overlap_limits(const kl_pairing *p, double accept, kl_product_args *args)
+{
+    const double gap = accept > p->slack_factor ? p->slack_factor / accept : INFINITY;
+    const double small = p->single ? 0x1p-60 : 0x1p-900;
+    const int below = p->divergence->number < 1;
+    args->least = below ? small : gap < 0.5 ? 1 + 2 * gap : INFINITY;
+    args->most = below ? exp(-gap) : 1 / small;
+}
+
 void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t begin, int64_t rows, int64_t col,
                     int64_t cols, void *out, int64_t *stride, int stream, kl_stats *stats)
 {
@@ -210,18 +230,18 @@ void *kl_value_tile(const kl_pairing *p, kl_workspace *w, double accept, int64_t
     args.far = p->far;
     const double rise = p->far.usual * accept - p->far.by_slack; /* usual values against their bounds */
     args.far_from = rise > 0 ? rise / p->far.base : 0;
-    args.bend = f->finish == KL_LOG && f->scale < 0 ? -f->scale : 0;
+    args.bend = f->finish == KL_LOG && f->scale < 0 && !f->by_overlap ? -f->scale : 0;
+    if (f->by_overlap) overlap_limits(p, accept, &args);
     args.apart = args.bend == 0 ? apart(p, accept) : 0;
     args.out = out ? out : w->tile;
     args.out_stride = *stride = out ? *stride : p->column_block;
-    args.finish = f->finish != KL_LINEAR || f->factor != 1 ? f : NULL;
+    args.finish = f->finish != KL_LINEAR || f->factor != 1 || f->by_overlap ? f : NULL;
     args.stream = stream && ((uintptr_t)args.out | (uintptr_t)(*stride * w->element)) % KL_LINE_BYTES == 0;
     p->kernels->dense[p->single][args.bend != 0 ? KL_PRODUCT_BENT : kl_shape_of(f)](&args, stats);
-    if (p->right_support)
+    if (p->right_support && kl_support_of(f) != KL_SUPPORT_MEETING)
         for (int64_t i = 0; i < rows; i++)
             for (int64_t j = 0; j < cols; j++)
                 if (kl_unsupported(p, w, i, col + j)) kl_put(args.out, i * *stride + j, p->single, INFINITY);
-    if (p->overlap.rows) kl_settle_by_overlap(p, w, &args, accept, begin, col);
     settle(p, w, &args, begin, col, stats);
     return args.out;
 }

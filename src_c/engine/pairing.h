@@ -13,8 +13,6 @@ typedef struct {
     uint64_t *support;
     uint32_t *doubts;
     void *hit_value, *hit_bound, *threshold, *tile;
-    double *overlap, *overlap_mine; /* kl_overlap rows of the rows in work; room for one more */
-    uint8_t *overlap_state;
     double *scratch;          /* kl_scratch_of doubles */
     char *candidates;         /* top-k: room for row_block lists */
     void *sorting;            /* top-k: room for a list */
@@ -47,11 +45,6 @@ double kl_exact_value(const kl_pairing *, const kl_workspace *, int64_t i, int64
 int64_t kl_pairs_together(const kl_pairing *);
 void kl_exact_values(const kl_pairing *, const kl_workspace *, int64_t n, const int64_t *i, const int64_t *j,
                      double *out, kl_stats *);
-
-/* Of a tile's doubts, those that the overlap certifies: their values to the tile, and off the list; and pairs that are
- * infinite off the list. */
-void kl_settle_by_overlap(const kl_pairing *, const kl_workspace *, kl_product_args *, double accept, int64_t begin,
-                          int64_t col);
 
 /* A value to element `at` of a tile. */
 static inline void kl_put(void *tile, int64_t at, int32_t single, double value)

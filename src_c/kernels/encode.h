@@ -66,6 +66,8 @@ static kl_feature_row kl_read_features(const kl_encode_args *args, int whole, in
         x.spread += (x.norm2 + (args->extra ? args->extra[i] : 0)) * (KL_DECIDING / args->slack_factor);
         return x;
     }
+    if (f->by_overlap)
+        return kl_overlap_features(f, args->role, rows->domain, row, norm, args->center, K, features);
     if (f->kind != KL_KL)
         return kl_other_features(f, args->role, rows->domain, row, norm, args->center, K, features);
     if (rows->domain == KL_LOGITS) return kl_logit_features(args->role, row, norm, args->center, K, features);

@@ -13,6 +13,7 @@
 #include "terms.h"
 #include "value.h"
 #include "features_other.h"
+#include "features_overlap.h"
 #include "logit_rows.h"
 #include "logit_brief.h"
 #include "weight_rows.h"
@@ -22,7 +23,6 @@
 /* Longest run of multiply-adds into one accumulator; the certificate counts on it (plan.py). */
 #define KL_CHAIN 256
 #define KL_FAR_CHAIN 32 /* the same for rows far apart (far.h); a part of KL_CHAIN */
-#include "overlap.h"
 
 KL_INLINE vf64 kl_magnitude_f64(vf64 x) { return kl_abs(x); }
 KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
@@ -112,11 +112,14 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
         .mr32 = KL_MR32, .nr32 = 2 * KL_W32, .coarse = KL_ROWS_OF_BYTES, .scan = kl_scan, .accumulate = kl_accumulate,     \
         .rowwise = kl_rowwise, .entropy = kl_entropy, .values = kl_values,  \
         .read = kl_read,                                                                       \
-        .encode = kl_encode, .overlap_row = kl_overlap_row, .overlaps = kl_overlaps, .family_line = kl_family_line,     \
+        .encode = kl_encode, .family_line = kl_family_line,     \
         .dirichlet_rest = kl_dirichlet_rest, .dirichlet_gap = kl_dirichlet_gap,                \
-        .dense = {{KL_SHAPES(dense, f64), kl_dense_family_f64}, {KL_SHAPES(dense, f32)}},      \
-        .screen = {{KL_SHAPES(screen, f64), kl_screen_family_f64}, {KL_SHAPES(screen, f32)}},  \
-        .ends = {{KL_SHAPES(ends, f64), kl_ends_family_f64}, {KL_SHAPES(ends, f32)}},          \
+        .dense = {{KL_SHAPES(dense, f64), kl_dense_family_f64, kl_dense_overlap_f64},          \
+                  {KL_SHAPES(dense, f32), NULL, kl_dense_overlap_f32}},                        \
+        .screen = {{KL_SHAPES(screen, f64), kl_screen_family_f64, kl_screen_overlap_f64},      \
+                   {KL_SHAPES(screen, f32)}},                                                  \
+        .ends = {{KL_SHAPES(ends, f64), kl_ends_family_f64, kl_ends_overlap_f64},              \
+                 {KL_SHAPES(ends, f32)}},                                                      \
         .hits = {kl_hits_f64, kl_hits_f32}, .nearest = kl_nearest,                        \
         .few_columns = KL_FEW_COLUMNS,                                                         \
     }

@@ -271,12 +271,15 @@ KL_INLINE void KL_NAME(kl_dense)(int shape, kl_product_args *whole_block, kl_sta
     whole_block->n_doubts = n_doubts;
 }
 
+#include "overlap.h"
 #include "screen.h"
 
-#define KL_SHAPE(shape, name)                                                                             \
-    static void KL_NAME(kl_dense_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_dense)(shape, a, s); } \
+#define KL_SEARCH(shape, name)                                                                            \
     static void KL_NAME(kl_screen_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_screen)(shape, a, s); } \
     static void KL_NAME(kl_ends_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_ends)(shape, a, s); }
+#define KL_SHAPE(shape, name)                                                                             \
+    static void KL_NAME(kl_dense_##name)(kl_product_args *a, kl_stats *s) { KL_NAME(kl_dense)(shape, a, s); } \
+    KL_SEARCH(shape, name)
 KL_SHAPE(KL_PRODUCT, product)
 KL_SHAPE(KL_SUM_JS, js)
 KL_SHAPE(KL_SUM_SKEW, skew)
@@ -285,9 +288,11 @@ KL_SHAPE(KL_SUM_TRIANGLE, triangle)
 KL_SHAPE(KL_PRODUCT_BENT, bent)
 #ifdef KL_FAMILY_TILES
 KL_SHAPE(KL_SUM_FAMILY, family)
+KL_SEARCH(KL_OVERLAP, overlap)
 #endif
 
 #undef KL_SHAPE
+#undef KL_SEARCH
 #undef KL_COARSE
 #undef KL_MIN
 #undef KL_MAX

@@ -119,7 +119,7 @@ KL_INLINE void KL_NAME(kl_ends)(int shape, kl_product_args *args, kl_stats *stat
             KL_UNROLL for (int i = 0; i < KL_MR; i++)
                 KL_UNROLL for (int h = 0; h < 2; h++) {
                     KL_V value = KL_NAME(kl_values)(args, &tile, r, c, i, h);
-                    KL_V bound = KL_NAME(kl_bounds_of)(shape == KL_SUM_FAMILY, args, value, r, c, i, h);
+                    KL_V bound = KL_NAME(kl_bounds_of)(shape >= KL_SUM_FAMILY, args, value, r, c, i, h);
                     if (kept) KL_NAME(kl_store)(kept + (r + i) * args->kept_stride + c + h * KL_W, value);
                     least.v[i][h] = KL_MIN(value + bound, least.v[i][h]);
                 }

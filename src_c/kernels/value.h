@@ -167,11 +167,25 @@ static void kl_finish_logs(const kl_divergence *f, double *x, int64_t n)
     }
 }
 
+/* The same from the overlap, sum p^s q^t: done where a logarithm finishes, else to sums of terms. */
+static int kl_finish_overlaps(const kl_divergence *f, double *x, int64_t n)
+{
+    const int is_log = f->finish == KL_LOG;
+    const double product = f->number * f->rest;
+    for (int64_t i = 0; i < n; i += KL_W64) {
+        vf64 sum = kl_load_f64(x + i);
+        vf64 log = kl_log_value(kl_log_reduce(sum, kl_set_f64(1), sum - 1.0));
+        kl_store_f64(x + i, is_log ? log * f->factor : (1.0 - sum) / product);
+    }
+    return is_log;
+}
+
 /* Sums of terms to values, in place; n whole vectors. Entries that are in doubt may hold anything: they are written
  * again later. */
 static void kl_finish_f64(const kl_divergence *f, double *x, int64_t n)
 {
     const double factor = f->factor;
+    if (f->by_overlap && kl_finish_overlaps(f, x, n)) return;
     if (f->finish == KL_LOG) kl_finish_logs(f, x, n);
     else if (f->finish == KL_SQRT)
         for (int64_t i = 0; i < n; i++) x[i] = sqrt(x[i] * factor);
