@@ -41,14 +41,12 @@ SINGLE_RTOL = 2e-6
 # 128 and 77 of skewed KL (docs: numerics), by `single`.
 SUM_ROUNDINGS = 84
 SKEW_ROUNDINGS = {False: 140, True: 84}
+LEVEL_ROUNDINGS = 40  # of the sum of a row's differences, which total variation takes off them (kl_level)
 
 # A family's terms: the most that Gumbel's and Weibull's are off by, whose exponential magnifies roundings
 # (src_c/kernels/family_terms.h); the others stay below 32. Below the floor a value may have underflowed.
 TERM_ROUNDINGS = 1024
 TERM_FLOOR = 1e-300
-
-# |p - q| is of first order: the normalisers' roundings, 2 units of float64 a row, do not shrink with it.
-VARIATION_FLOOR = 4 * UNIT[False]
 
 DEFAULT_RTOL = {False: 1e-12, True: 1e-4}
 
@@ -94,12 +92,12 @@ def sum_certificate(n_bins: int, single: bool, first_order: bool, gain: float = 
     """The same for the divergences that are sums over bins: slack alone. `gain`: by how much a term magnifies the
     rounding of m/c (skewed KL: p/m <= 1/(1 - alpha))."""
     unit = UNIT[single]
-    each = SKEW_ROUNDINGS[single] + 4 * gain if gain else SUM_ROUNDINGS
+    each = SKEW_ROUNDINGS[single] + 4 * gain if gain else SUM_ROUNDINGS + LEVEL_ROUNDINGS * first_order
     roundings = min(n_bins, CHAIN) + -(-n_bins // CHAIN) + each
     if roundings * unit > 0.5:
         return Certificate(0.0, math.inf, 0.0)
     gamma = roundings * unit / (1 - roundings * unit)
-    return Certificate(0.0, 1.001 * gamma, VARIATION_FLOOR if first_order else FLOOR)
+    return Certificate(0.0, 1.001 * gamma, FLOOR)
 
 
 # The same sums for rows far apart (src_c/kernels/far.h; docs: numerics), in units, by `single`. m/c is off by (first +

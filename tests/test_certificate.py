@@ -135,6 +135,17 @@ def test_useful(isa, name, single):
     assert np.median(bounds / values) < (1e-4 if single else 1e-12)
 
 
+@pytest.mark.parametrize("divergence", ["total_variation", "triangular", "squared_hellinger"])
+@pytest.mark.parametrize("name", ["cloud-1e-1", "cloud-1e-3", "cloud-1e-8", "logits-cloud-1e-5"])
+def test_useful_for_near_rows(isa, name, divergence):
+    """However near they are: neither the normalisers' roundings nor slacks of first order are in the way."""
+    P, Q = operands(name, 50, 70)
+    index = kl.Index(Q, divergence)
+    values = index.pairwise(P)
+    assert index.info["recomputed"] <= 0.01 * values.size
+    np.testing.assert_allclose(values, brute_force(P, Q, divergence), rtol=1e-12)
+
+
 @pytest.mark.parametrize("divergence", ["chi2", "neyman_chi2", "renyi:2"])
 def test_useful_far_apart(isa, divergence):
     """Bins of q near 0 make |x||y| large, but hardly any |x y|: by the norms alone 2% of these pairs are in doubt."""

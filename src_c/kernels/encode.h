@@ -98,8 +98,8 @@ static kl_feature_row kl_encode_row(const kl_encode_args *args, int whole, int64
         if (args->support) kl_store_support(args, r, row);
     }
     if (args->extra && !kl_is_shifted(args)) {
-        f.offset += args->extra[i];
-        f.spread += args->extra[i];
+        if (args->up_to_shift) f.spread += args->extra[i] * (KL_DECIDING / args->slack_factor);
+        else f.offset += args->extra[i], f.spread += args->extra[i];
     }
     return f;
 }

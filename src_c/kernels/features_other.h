@@ -10,7 +10,7 @@
  * and for the sums over bins, whose tile functions are in elementwise.h,
  * SKEW_JS    w u | (1 - w) u                  offsets w KL(p||c), (1 - w) KL(q||c)
  * SKEW_KL    (1 - a) u | a u                  offsets KL(p||c), 0
- * VARIATION, TRIANGULAR     row - c           no offsets
+ * VARIATION, TRIANGULAR     row - c           no offsets (VARIATION: of rows whose sums are that of c, see kl_level)
  */
 typedef struct {
     double feature[KL_SUM_BLOCK], second[KL_SUM_BLOCK]; /* second: Jeffreys */
@@ -115,15 +115,38 @@ KL_INLINE void kl_ratio_features(const kl_divergence *f, int mean, const kl_bins
             spread = (f->kind == KL_SKEW_KL && mean ? 1 : share) * kl_load_f64(b->g + k);
             offset = f->kind == KL_SKEW_KL && !mean ? zero : spread;
             break;
+        case KL_TRIANGULAR: /* of second order while |d| is small beside c (docs: numerics) */
+            x = d / up;
+            spread = 4.0 * kl_abs(d) * kl_select(kl_abs(d) <= 0.5 * c, kl_abs(d) / c, kl_set_f64(1));
+            break;
         default:
             x = d / up;
-            spread = kl_abs(d) * (f->kind == KL_VARIATION ? 0.5 : 2);
+            spread = 0.5 * kl_abs(d);
         }
         vi64 bare = c == 0; /* beyond the bins: the centre is above 0 elsewhere */
         kl_store_f64(out->feature + k, kl_select(bare, zero, x));
         kl_store_f64(out->offset + k, kl_select(bare, zero, offset));
         kl_store_f64(out->spread + k, kl_select(bare, zero, spread));
     }
+}
+
+/* |p - q| is of first order in the error of a row's normaliser, which is common to its bins: its d, which have small
+ * relative errors else, add up to it, and lose it here. (A bin that the row leaves empty keeps d = -c.) */
+static void kl_level(double *d, const double *c, int64_t K)
+{
+    kl_sum sums = kl_sum_zero();
+    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
+        const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK;
+        double tail[KL_LANES];
+        kl_lanes block = kl_lanes_zero();
+        for (int64_t k = begin; k < begin + n; k += KL_LANES) {
+            const double *x = begin + n - k < KL_LANES ? kl_tail(d, k, begin + n, 0, tail) : d + k;
+            KL_UNROLL for (int j = 0; j < KL_NV; j++) block.v[j] += kl_load_f64(x + j * KL_W64);
+        }
+        kl_sum_add(&sums, &block);
+    }
+    const double excess = kl_sum_total(&sums);
+    for (int64_t k = 0; k < K; k++) d[k] -= excess * (d[k] + c[k]);
 }
 
 /* What of a bin the features take: see kl_fill. */
@@ -194,6 +217,7 @@ static kl_feature_row kl_other_features(const kl_divergence *f, int32_t role, in
         memcpy(out + begin, b.feature, (size_t)n * sizeof *out);
         if (twice) memcpy(out + K + begin, b.second, (size_t)n * sizeof *out);
     }
+    if (f->kind == KL_VARIATION && domain != KL_MEASURE) kl_level(out, center->probs, K);
     offset = kl_sum_total(&offsets) / pair.up;
     spread = kl_sum_total(&spreads) / pair.up;
     double squares = kl_lanes_total(&squares_of);

@@ -176,11 +176,12 @@ static void set_certificate(kl_encode_args *a, int64_t count, int left)
         a->slack_factor = 1.001 * 2 * kappa * unit;
         a->slack_floor = least + (a->single ? 1e-32 * (double)count : 0);
     } else {
-        const double each = f->kind == KL_SKEW_KL ? (a->single ? 84 : 140) + 4 * gain : 84;
+        const double each = f->kind == KL_SKEW_KL ? (a->single ? 84 : 140) + 4 * gain
+                          : f->kind == KL_VARIATION ? 124 : 84;
         const double roundings = (chain + each) * unit;
         a->norm_factor = left ? 0 : 1;
         a->slack_factor = 1.001 * roundings / (1 - roundings);
-        a->slack_floor = f->kind == KL_VARIATION ? 4 * 0x1p-53 : least;
+        a->slack_floor = least;
     }
 }
 
