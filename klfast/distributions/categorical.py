@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import scipy.sparse
 
 from .. import _engine
 from . import smoothing as _smoothing
+from .indexing import shape_at, taken
 
 # Rows of probabilities must sum to 1 this closely, by the precision that they are stored in.
 SUM_TOLERANCE = {"float64": 1e-6, "float32": 1e-3, "float16": 1e-2, "bfloat16": 1e-2}
@@ -35,7 +38,8 @@ class Categorical:
     -----
     Arrays are neither copied nor converted where their type is float64, float32, float16, bfloat16 or
     an integer. A `scipy.sparse` matrix is kept as CSR. Zeros are exact zeros: 0 log 0 = 0, and mass
-    where the other distribution has none gives inf.
+    where the other distribution has none gives inf. Batches are indexed as arrays of their shape without the
+    bins are: ``P[10:20]``, ``P[mask]``, ``P[3]``.
 
     Raises
     ------
@@ -83,6 +87,22 @@ class Categorical:
         if self.parameter in ("counts", "logits") or self.smoothing is not None:
             return -1.0
         return SUM_TOLERANCE.get(_engine.type_name(self.dtype), 1e-6)
+
+    def __len__(self) -> int:
+        if len(self.shape) == 1:
+            raise TypeError("one Categorical distribution has no length")
+        return self.shape[0]
+
+    def __getitem__(self, key) -> Categorical:
+        """The distributions at `key`, as NumPy indexes an array of the batch's shape."""
+        batch = shape_at("Categorical", self.shape[:-1], key)
+        part = copy.copy(self)
+        if scipy.sparse.issparse(self.values):
+            rows = self.values[np.atleast_1d(np.arange(self.shape[0])[key])]
+            part.values = as_values(rows if batch else rows.toarray()[0], f"{self.parameter}=")
+        else:
+            part.values = taken(self.values, 1, key)
+        return part
 
     def rows(self, values=None) -> _engine.Rows:
         """The engine's view of a 2-d array of these distributions (default: all, if 2-d)."""

@@ -48,6 +48,7 @@ class VonMisesFisher(Family):
     """
 
     family = "von_mises_fisher"
+    own_axes = {"concentration": 0}
 
     def __init__(self, loc, concentration):
         loc = checked("VonMisesFisher", "loc", loc, REAL)

@@ -7,11 +7,15 @@ its divergence is then the sum over that axis.
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+
+from .indexing import shape_at, taken
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class Family:
         The parameters by name, float64, not broadcast.
     batch_shape, event_shape, shape : tuple of int
         One distribution for each element of the batch; `shape` is both.
+
+    Notes
+    -----
+    Batches are indexed as arrays of `batch_shape` are: ``P[10:20]``, ``P[mask]``, ``P[3]``.
     """
 
     family: ClassVar[str]
@@ -55,6 +63,7 @@ class Family:
     common: ClassVar[str | None] = None  # a parameter without whose equality there is no closed form
     powers: ClassVar[bool] = True  # whether Renyi's divergence and its relatives have a closed form
     common_in_powers: ClassVar[str | None] = None  # the parameter that must be equal for these
+    own_axes: ClassVar[dict[str, int]] = {}  # axes of a parameter that belong to one distribution, if not event_ndim
 
     def __init__(self, *, event_ndim: int = 0, **parameters):
         if event_ndim not in (0, 1):
@@ -92,6 +101,21 @@ class Family:
         if not self.batch_shape:
             raise TypeError(f"one {type(self).__name__} distribution has no length")
         return self.batch_shape[0]
+
+    def __getitem__(self, key) -> Family:
+        """The distributions at `key`, as NumPy indexes an array of `batch_shape`."""
+        part = copy.copy(self)
+        part.batch_shape = shape_at(type(self).__name__, self.batch_shape, key)
+        part.values = {name: self._at(name, x, key) for name, x in self.values.items()}
+        return part
+
+    def _at(self, name: str, x: np.ndarray, key) -> np.ndarray:
+        axes = self.own_axes.get(name, self.event_ndim)
+        own = x.shape[x.ndim - axes:] if x.ndim >= axes else x.shape
+        if x.size == math.prod(own):  # one for the whole batch
+            return x.reshape(own)
+        part = taken(np.broadcast_to(x, self.batch_shape + own), axes, key)
+        return np.ascontiguousarray(part).reshape(part.shape)
 
     def __getattr__(self, name):
         values = self.__dict__.get("values", {})

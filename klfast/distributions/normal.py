@@ -142,6 +142,7 @@ class MultivariateNormal(Family):
     """
 
     family = "multivariate_normal"
+    own_axes = {"scale_tril": 2}
 
     def __init__(self, loc, covariance_matrix=None, precision_matrix=None, scale_tril=None):
         name, matrix = one_of("MultivariateNormal", {"covariance_matrix": covariance_matrix,

@@ -22,6 +22,7 @@ class Wishart(Family):
     """
 
     family = "wishart"
+    own_axes = {"df": 0}
 
     def __init__(self, df, covariance_matrix=None, precision_matrix=None, scale_tril=None):
         name, matrix = one_of("Wishart", {"covariance_matrix": covariance_matrix, "precision_matrix": precision_matrix,
