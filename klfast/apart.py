@@ -51,7 +51,7 @@ def margins(rows: _engine.Rows, norms: np.ndarray, center: _engine.Center, form:
     lengths, slacks = (np.array([getattr(x, name)[:chosen.size] for x in encoded]) for name in ("norm", "slack"))
     unequal = np.isfinite(values) & (values > 0)  # the others are in no doubt
     values, lengths, slacks = values[unequal], lengths[:, unequal].prod(0), slacks[:, unequal].sum(0)
-    features, overlaps = {}, {}
+    features, overlaps, seen = {}, {}, {}
     with np.errstate(all="ignore"):
         overlap, terms = form.overlap_at(values)
         for single in (False, True):
@@ -60,9 +60,10 @@ def margins(rows: _engine.Rows, norms: np.ndarray, center: _engine.Center, form:
                              for make in (plan.certificate, plan.overlap_certificate))
             slack = c.slack * slacks + c.floor
             error = c.norm * lengths + slack
+            seen[single] = terms > error
             features[single] = accept * terms * np.minimum(overlap, 1) / error
             if form.number > 1:  # or without norms (kl_product_args.apart)
                 alone = (accept - c.norm) * terms / (max(1, c.norm / c.slack) * slack)
                 features[single] = np.maximum(features[single], alone)
             overlaps[single] = accept * np.abs(np.log(overlap)) / of_overlap.slack
-    return Margins(features, overlaps, int((~(terms > error)).sum()))
+    return Margins(features, overlaps, int((~seen[True]).sum()))
