@@ -85,7 +85,7 @@ def log_integral(p, q, order):
 
 
 @pytest.mark.filterwarnings("ignore::scipy.integrate.IntegrationWarning")
-@pytest.mark.parametrize("order", [0.3, 0.9, 1.5, 2.0])
+@pytest.mark.parametrize("order", [0.3, 1.5])
 @pytest.mark.parametrize("cls", [cls for cls in SCIPY if cls is not d.Cauchy], ids=lambda cls: cls.__name__)
 def test_renyi_by_quadrature(cls, order, rng):
     P, p = draw(cls, rng, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -42,18 +43,23 @@ def batch(name, parameters, event_ndim=1):
     return FAMILIES[name][0](*parameters, event_ndim=event_ndim)
 
 
+@cache  # the same for every instruction set
+def exact_coordinate(name, p, q):
+    return float(reference.kl(name, np.array(p), np.array(q)))
+
+
 def exact(name, p, q):
-    return math.fsum(float(reference.kl(name, np.array([x[k] for x in p]), np.array([x[k] for x in q])))
-                     for k in range(len(p[0])))
+    return math.fsum(exact_coordinate(name, tuple(x[k] for x in p), tuple(x[k] for x in q)) for k in range(len(p[0])))
 
 
 @each_family
 @pytest.mark.parametrize("d", [1, 2, 7, 8, 9, 65])
 def test_values_on_every_instruction_set(name, isa, d, rng):
+    rows = 2 if d > 9 else 5
     for spread in (1.0, 1e-3, 1e-9):
-        p, q = draw(name, rng, 5, d, spread), draw(name, rng, 5, d, spread)
+        p, q = draw(name, rng, rows, d, spread), draw(name, rng, rows, d, spread)
         values = kl.kl_divergence(batch(name, p), batch(name, q))
-        for i in range(5):
+        for i in range(rows):
             wanted = exact(name, [x[i] for x in p], [x[i] for x in q])
             assert values[i] == pytest.approx(wanted, rel=FAMILIES[name][2], abs=0)
 
