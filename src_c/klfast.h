@@ -294,6 +294,7 @@ typedef struct {
      * to the direct form. Rows that are not there are copies of others. */
     void (*dirichlet_rest)(const double *p, const double *q, int64_t K, int lane, kl_dirichlet_rows *rows);
     void (*dirichlet_gap)(const kl_dirichlet_rows *rows, double *out);
+    const kl_triangles *triangles; /* for families with a full covariance */
 } kl_kernels;
 
 /* ---- dispatch ------------------------------------------------------------------------------------ */

@@ -36,7 +36,7 @@ void kl_family_accumulate(const kl_kernels *, const kl_rows *, int64_t begin, in
 void kl_family_center(const kl_kernels *, const kl_rows *, double *sums, double *center, double *scratch);
 /* As the encoders of the kernels; center->row holds the parameters. */
 kl_feature_row kl_family_features(const kl_divergence *, const kl_family *, int32_t role, const double *row,
-                                  const kl_center *, int64_t K, double *out, double *scratch);
+                                  const kl_center *, int64_t K, double *out, kl_work);
 
 /* Doubles of scratch: 3 * n_cols, or what the rows' family needs. */
 int64_t kl_scratch_of(const kl_divergence *, const kl_rows *);

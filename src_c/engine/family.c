@@ -57,7 +57,7 @@ void kl_family_entropy(const kl_kernels *kernels, const kl_rows *rows, int64_t b
 {
     const int64_t K = rows->n_cols;
     for (int64_t i = begin; i < end; i++)
-        out[i] = rows->family->entropy(kernels->read(rows, i, scratch), K, scratch + K);
+        out[i] = rows->family->entropy(kernels->read(rows, i, scratch), K, (kl_work){scratch + K, kernels->triangles});
 }
 
 void kl_family_accumulate(const kl_kernels *kernels, const kl_rows *rows, int64_t begin, int64_t end, double *sums,
@@ -77,27 +77,27 @@ void kl_family_center(const kl_kernels *kernels, const kl_rows *rows, double *su
 /* Jeffreys: x_p.y_q + y_p.x_q (features_other.h); the offset x.y of a row is the sum of its two divergences from the
  * centre. */
 static kl_feature_row both(const kl_family *family, int mean, const double *row, const kl_center *center, int64_t K,
-                           double *out, double *scratch)
+                           double *out, kl_work work)
 {
     const int64_t width = family->width(K);
     double *x = mean ? out : out + width, *y = mean ? out + width : out;
     const double up = center->balance, down = 1 / up;
-    kl_feature_row a = family->mean(row, center->row, K, x, scratch);
-    kl_feature_row b = family->natural(row, center->row, K, y, scratch);
+    kl_feature_row a = family->mean(row, center->row, K, x, work);
+    kl_feature_row b = family->natural(row, center->row, K, y, work);
     for (int64_t k = 0; k < width; k++) x[k] *= up, y[k] *= down;
     return (kl_feature_row){a.offset + b.offset, a.spread + b.spread, up * up * a.norm2 + down * down * b.norm2};
 }
 
 kl_feature_row kl_family_features(const kl_divergence *f, const kl_family *family, int32_t role, const double *row,
-                                  const kl_center *center, int64_t K, double *out, double *scratch)
+                                  const kl_center *center, int64_t K, double *out, kl_work work)
 {
     if (f->by_terms) return family->terms(row, K, out);
     const int64_t width = f->kind == KL_POWER ? 0 : family->width(K) << (f->kind == KL_JEFFREYS);
     kl_feature_row r = {0, INFINITY, 0}; /* without features: all pairs by the direct form */
     if (width == 0) return r;
-    if (f->kind == KL_JEFFREYS) r = both(family, role == KL_MEAN, row, center, K, out, scratch);
-    else if (role == KL_MEAN) r = family->mean(row, center->row, K, out, scratch);
-    else r = family->natural(row, center->row, K, out, scratch);
+    if (f->kind == KL_JEFFREYS) r = both(family, role == KL_MEAN, row, center, K, out, work);
+    else if (role == KL_MEAN) r = family->mean(row, center->row, K, out, work);
+    else r = family->natural(row, center->row, K, out, work);
     const int usable = fabs(r.offset) < 0x1p900 && r.spread < 0x1p900 && r.norm2 < 0x1p900;
     if (usable) return r;
     memset(out, 0, (size_t)width * sizeof *out);

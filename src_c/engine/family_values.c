@@ -11,23 +11,23 @@ _Static_assert(KL_TOGETHER <= KL_LINE_STEP, "pairs of Dirichlet rows side by sid
 /* Of the powers p^s q^t the family gives Chernoff's C, from which the sum of terms, (1 - e^-C)/(s t), and -factor C,
  * where a logarithm finishes that sum. Of a symmetric one, the two rows in an order of their own. */
 static double power_value(const kl_divergence *f, const kl_family *family, const double *p, const double *q, int64_t K,
-                          double *scratch)
+                          kl_work work)
 {
     const double s = f->number, t = f->rest;
     int64_t k = 0;
     while (s == t && k < K - 1 && p[k] == q[k]) k++;
     const int turned = s == t && p[k] > q[k];
-    const double size = family->chernoff(turned ? q : p, turned ? p : q, s, t, K, scratch), C = s > 1 ? -size : size;
+    const double size = family->chernoff(turned ? q : p, turned ? p : q, s, t, K, work), C = s > 1 ? -size : size;
     if (f->finish == KL_LOG && fabs(f->scale + s * t) <= 0x1p-50 * fabs(s * t)) return -f->factor * C;
     return kl_finished(f, -expm1(-C) / s / t);
 }
 
 static double direct_value(const kl_divergence *f, const kl_family *family, const double *p, const double *q, int64_t K,
-                           double *scratch)
+                           kl_work work)
 {
-    if (f->kind == KL_POWER) return power_value(f, family, p, q, K, scratch);
-    double sum = family->direct(p, q, K, scratch);
-    if (f->kind == KL_JEFFREYS) sum += family->direct(q, p, K, scratch);
+    if (f->kind == KL_POWER) return power_value(f, family, p, q, K, work);
+    double sum = family->direct(p, q, K, work);
+    if (f->kind == KL_JEFFREYS) sum += family->direct(q, p, K, work);
     return kl_finished(f, sum);
 }
 
@@ -159,6 +159,7 @@ static void dirichlet_sums(const kl_divergence *f, const kl_kernels *kernels, co
 void kl_family_values(const kl_divergence *f, const kl_kernels *kernels, const kl_family *family,
                       const kl_row_pair *pairs, int64_t n, int64_t K, double *out, double *scratch)
 {
+    const kl_work work = {scratch, kernels->triangles};
     double sums[KL_TOGETHER] = {0};
     if (K > 0 && n > 0 && in_vectors(f, family)) {
         const int64_t d = K / parameters_of(family);
@@ -169,7 +170,7 @@ void kl_family_values(const kl_divergence *f, const kl_kernels *kernels, const k
     }
     for (int64_t t = 0; t < n; t++)
         out[t] = is_settled(sums[t]) ? kl_finished(f, sums[t])
-                                     : direct_value(f, family, pairs[t].p, pairs[t].q, K, scratch);
+                                     : direct_value(f, family, pairs[t].p, pairs[t].q, K, work);
 }
 
 /* One parameter of n rows that are `stride` bytes apart. */
@@ -211,7 +212,7 @@ static double checked_value(const kl_divergence *f, const kl_kernels *kernels, c
     const double *p = kernels->read(P, i, scratch), *q = kernels->read(Q, i, scratch + K);
     if (!kl_family_checked(P, p, i, 0, stats) || !kl_family_checked(Q, q, i, KL_ROW_OF_Q, stats)) return NAN;
     scratch += 2 * K;
-    if (!by_terms) return direct_value(f, P->family, p, q, K, scratch);
+    if (!by_terms) return direct_value(f, P->family, p, q, K, (kl_work){scratch, kernels->triangles});
     const kl_row_pair pair = {.p = p, .q = q};
     double value;
     kl_family_values(f, kernels, P->family, &pair, 1, K, &value, scratch);

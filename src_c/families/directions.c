@@ -267,27 +267,27 @@ static int fisher_same(const double *p, const double *q, int64_t K, double versi
     return 1;
 }
 
-static double fisher_direct(const double *p, const double *q, int64_t K, double *scratch)
+static double fisher_direct(const double *p, const double *q, int64_t K, kl_work work)
 {
     const double versine = angle_of(p, q, K - 1).versine;
-    KL_UNUSED(scratch);
+    KL_UNUSED(work);
     if (fisher_same(p, q, K, versine)) return 0.0;
     return kl_settled(direct_of(p[K - 1], q[K - 1], versine, (double)(K - 1)), p, q, K);
 }
 
-static double fisher_chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
+static double fisher_chernoff(const double *p, const double *q, double s, double t, int64_t K, kl_work work)
 {
     const double versine = angle_of(p, q, K - 1).versine;
-    KL_UNUSED(scratch);
+    KL_UNUSED(work);
     if (fisher_same(p, q, K, versine)) return 0.0;
     return kl_settled(chernoff_of(p[K - 1], q[K - 1], versine, s, t, (double)(K - 1)), p, q, K);
 }
 
 /* log of the sphere's area - KL(p || uniform). */
-static double fisher_entropy(const double *row, int64_t K, double *scratch)
+static double fisher_entropy(const double *row, int64_t K, kl_work work)
 {
     const double d = (double)(K - 1);
-    KL_UNUSED(scratch);
+    KL_UNUSED(work);
     return KL_LN2_F64 + 0.5 * d * log(KL_PI_F64) - kl_log_gamma(0.5 * d) - direct_of(row[K - 1], 0, 0, d);
 }
 
@@ -330,7 +330,7 @@ static double across_features(const double *row, const double *c, int64_t d, ang
     return norm2;
 }
 
-static kl_feature_row fisher_mean(const double *row, const double *c, int64_t K, double *x, double *scratch)
+static kl_feature_row fisher_mean(const double *row, const double *c, int64_t K, double *x, kl_work work)
 {
     const double d = (double)(K - 1), kappa = row[K - 1], center = c[K - 1];
     const angle a = angle_of(row, c, K - 1);
@@ -338,21 +338,21 @@ static kl_feature_row fisher_mean(const double *row, const double *c, int64_t K,
     const concentration k = compare(center - kappa, center, kappa, d);
     const double length = moments_of(kappa, d).length;
     double magnitude, norm2 = across_features(row, c, K - 1, a, length / S.across, x);
-    KL_UNUSED(scratch);
+    KL_UNUSED(work);
     x[K - 1] = along(length, a.versine, kappa < center ? -k.gap : k.gap, S.length, &magnitude) / S.along;
     norm2 += magnitude / S.along * (magnitude / S.along);
     const double offset = k.bregman + center * length * a.versine;
     return kl_settled_features((kl_feature_row){offset, EXCESS * offset, EXCESS * EXCESS * norm2}, x, K);
 }
 
-static kl_feature_row fisher_natural(const double *row, const double *c, int64_t K, double *y, double *scratch)
+static kl_feature_row fisher_natural(const double *row, const double *c, int64_t K, double *y, kl_work work)
 {
     const double d = (double)(K - 1), kappa = row[K - 1], center = c[K - 1];
     const angle a = angle_of(row, c, K - 1);
     const scales S = scales_at(center, d);
     const double offset = bregman_of(kappa - center, kappa, center, d) + kappa * S.length * a.versine;
     double magnitude, norm2 = across_features(row, c, K - 1, a, kappa * S.across, y);
-    KL_UNUSED(scratch);
+    KL_UNUSED(work);
     y[K - 1] = along(kappa, a.versine, kappa - center, center, &magnitude) * S.along;
     norm2 += magnitude * S.along * (magnitude * S.along);
     return kl_settled_features((kl_feature_row){offset, EXCESS * offset, EXCESS * EXCESS * norm2}, y, K);

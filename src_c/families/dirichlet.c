@@ -128,9 +128,9 @@ static double dirichlet_value(const double *p, const double *q, int64_t K)
     return kl_or_infinite(value);
 }
 
-static double dirichlet_direct(const double *p, const double *q, int64_t K, double *scratch)
+static double dirichlet_direct(const double *p, const double *q, int64_t K, kl_work work)
 {
-    KL_UNUSED(scratch);
+    KL_UNUSED(work);
     return K < 2 ? 0.0 : kl_settled(dirichlet_value(p, q, K), p, q, K);
 }
 
@@ -166,9 +166,9 @@ static double chernoff_value(const double *p, const double *q, double s, double 
     return s * dirichlet_value(r, p, K) + t * dirichlet_value(r, q, K);
 }
 
-static double dirichlet_chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
+static double dirichlet_chernoff(const double *p, const double *q, double s, double t, int64_t K, kl_work work)
 {
-    return K < 2 ? 0.0 : kl_settled(chernoff_value(p, q, s, t, K, scratch), p, q, K);
+    return K < 2 ? 0.0 : kl_settled(chernoff_value(p, q, s, t, K, work.scratch), p, q, K);
 }
 
 static int32_t dirichlet_check(const double *row, int64_t K, int64_t *where)
@@ -190,11 +190,11 @@ static double row_sum(const double *row, int64_t K)
     return kl_total_value(sum);
 }
 
-static double dirichlet_entropy(const double *row, int64_t K, double *scratch)
+static double dirichlet_entropy(const double *row, int64_t K, kl_work work)
 {
     const double total = row_sum(row, K);
     kl_total sum = {0, 0};
-    KL_UNUSED(scratch);
+    KL_UNUSED(work);
     for (int64_t i = 0; i < K; i++) kl_total_add(&sum, kl_gamma_entropy(row[i]));
     return kl_total_value(sum) - kl_gamma_entropy(total) - (double)(K - 1) * kl_digamma(total);
 }
@@ -248,11 +248,11 @@ static double concentration_scale(const double *c, double c0, int64_t K)
     return sqrt(sum);
 }
 
-static kl_feature_row dirichlet_mean(const double *row, const double *c, int64_t K, double *x, double *scratch)
+static kl_feature_row dirichlet_mean(const double *row, const double *c, int64_t K, double *x, kl_work work)
 {
     const double total = row_sum(row, K), c0 = row_sum(c, K), scale = concentration_scale(c, c0, K);
     kl_total gap = {0, 0}, g = {0, 0}, h = {0, 0}, h_size = {0, 0}, norm2 = {0, 0};
-    KL_UNUSED(scratch);
+    KL_UNUSED(work);
     for (int64_t i = 0; i < K; i++) kl_total_add(&gap, row[i] - c[i]);
     const double total_gap = kl_total_value(gap), all_h = kl_h_slope_gap(total_gap, total, c0);
     const double all = kl_log_ratio(total_gap, total, c0) + all_h, factor = total / c0;
@@ -273,11 +273,11 @@ static kl_feature_row dirichlet_mean(const double *row, const double *c, int64_t
     return kl_settled_features((kl_feature_row){offset, offset, kl_total_value(norm2)}, x, K + 1);
 }
 
-static kl_feature_row dirichlet_natural(const double *row, const double *c, int64_t K, double *y, double *scratch)
+static kl_feature_row dirichlet_natural(const double *row, const double *c, int64_t K, double *y, kl_work work)
 {
     const double c0 = row_sum(c, K), scale = concentration_scale(c, c0, K);
     kl_total gap = {0, 0}, norm2 = {0, 0};
-    KL_UNUSED(scratch);
+    KL_UNUSED(work);
     for (int64_t i = 0; i < K; i++) kl_total_add(&gap, row[i] - c[i]);
     const double total_gap = kl_total_value(gap), factor = total_gap / c0;
     for (int64_t i = 0; i < K; i++) {
@@ -311,17 +311,17 @@ static double beta_chernoff1(const double *p, const double *q, double s, double 
     double r[2];
     return chernoff_value(p, q, s, t, 2, r);
 }
-static double beta_entropy1(const double *t) { return dirichlet_entropy(t, 2, 0); }
+static double beta_entropy1(const double *t) { return dirichlet_entropy(t, 2, (kl_work){0, 0}); }
 static void beta_sum1(const double *t, const double *first, double *sums) { dirichlet_accumulate(t, first, 2, sums); }
 static void beta_center1(const double *sums, double n, const double *first, double *center)
 {
     double copy[4] = {sums[0], sums[1], sums[2], sums[3]};
     dirichlet_finish(copy, n, first, 2, center);
 }
-static kl_feature_row beta_mean1(const double *t, const double *c, double *x) { return dirichlet_mean(t, c, 2, x, 0); }
+static kl_feature_row beta_mean1(const double *t, const double *c, double *x) { return dirichlet_mean(t, c, 2, x, (kl_work){0, 0}); }
 static kl_feature_row beta_natural1(const double *t, const double *c, double *y)
 {
-    return dirichlet_natural(t, c, 2, y, 0);
+    return dirichlet_natural(t, c, 2, y, (kl_work){0, 0});
 }
 
 KL_SCALAR_FAMILY_LINE(beta, 2, 3, 4, KL_TERM_BETA)

@@ -29,7 +29,8 @@
  *     wishart                                         df, rows of scale_tril              (K = 1 + d(d+1)/2)
  * A lower triangle is stored by rows, without the zeros above the diagonal: L00, L10, L11, L20, ...
  *
- * Nothing here allocates, checks (but for `check`) or keeps state; any function may run in any thread.
+ * Nothing here allocates, checks (but for `check`) or keeps state; any function may run in any thread. All but what
+ * kl_triangles does is compiled once, for every processor.
  */
 #ifndef KL_FAMILIES_H
 #define KL_FAMILIES_H
@@ -64,6 +65,30 @@ typedef enum {
 } kl_family_term;
 #define KL_TERM_NUMBERS 3 /* that stand for a coordinate in a tile */
 
+/* What a lower triangle L beside a column is computed with, in the vectors of an ISA (kernels/triangles.h). Triangles as
+ * the rows of a family have them are stored by rows without the zeros above the diagonal; results have d rows of
+ * kl_stride(d) numbers: column 0, then the triangle's row, then zeros. */
+static inline int64_t kl_stride(int64_t d) { return (d + 8) / 8 * 8; }
+typedef struct {
+    /* E + low = L^-1 [m - n, A - L diag(s)] in twice the precision: the error of E is its last rounding, u |E|, while the
+     * condition of L is far below 1/u. s NULL: ones; m NULL: zeros. */
+    void (*ratio)(const double *L, const double *A, const double *s, const double *m, const double *n, int64_t d,
+                  double *E, double *low);
+    /* out[j] += sum over k in [begin, end) of X[k][column] X[k][j], X = X + low, j < columns and further to a whole
+     * vector, in twice the precision, then rounded once. out_low: what `out` lacks. `upper`: X[k][j] is 0 for k > j + 1. */
+    void (*add_products)(const double *X, const double *low, int64_t stride, int64_t column, int64_t begin, int64_t end,
+                         int upper, int64_t columns, double *out, const double *out_low);
+    /* The sum of all squares of such a result; without the triangle's diagonal if `diagonal` is 0. Beyond the range of
+     * double: infinite or NaN. */
+    double (*norm2)(const double *E, int64_t d, int diagonal);
+} kl_triangles;
+
+/* What a function may use: scratch(K) doubles, and an ISA. */
+typedef struct {
+    double *scratch;
+    const kl_triangles *triangles;
+} kl_work;
+
 typedef struct {
     const char *name;
 
@@ -74,10 +99,10 @@ typedef struct {
      * the range of double), never negative or NaN. Relative error at most 1e-14; 1e-13 for full covariances (of
      * condition up to 1e6) and for directions (von Mises, von Mises-Fisher). Nothing cancels: a closed form is
      * written as terms that are never negative, each made from differences of parameters. */
-    double (*direct)(const double *p, const double *q, int64_t K, double *scratch);
+    double (*direct)(const double *p, const double *q, int64_t K, kl_work work);
 
     /* Entropy in nats (differential for densities). */
-    double (*entropy)(const double *row, int64_t K, double *scratch);
+    double (*entropy)(const double *row, int64_t K, kl_work work);
 
     int64_t (*width)(int64_t K);    /* features of a row; 0: no product form, only `direct`              */
     int64_t (*scratch)(int64_t K);  /* doubles of scratch that any of these functions may use            */
@@ -91,13 +116,13 @@ typedef struct {
     void (*finish)(double *sums, double n, const double *first, int64_t K, double *center);
 
     /* Features of a row around a centre (K parameters, valid, inside the domain). */
-    kl_feature_row (*mean)(const double *row, const double *center, int64_t K, double *x, double *scratch);
-    kl_feature_row (*natural)(const double *row, const double *center, int64_t K, double *y, double *scratch);
+    kl_feature_row (*mean)(const double *row, const double *center, int64_t K, double *x, kl_work work);
+    kl_feature_row (*natural)(const double *row, const double *center, int64_t K, double *y, kl_work work);
 
     /* |log(integral of p^s q^t)|, t = 1 - s, s > 0 and not 1: +0.0 iff equal, never negative; s < 1: inf for disjoint
      * supports, s > 1: inf where the integral is; or NULL. NaN where a parameter differs that must be common (counts of
      * Binomial and NegativeBinomial, the shape of Weibull, the scale of Gumbel): callers ask for equal ones. */
-    double (*chernoff)(const double *p, const double *q, double s, double t, int64_t K, double *scratch);
+    double (*chernoff)(const double *p, const double *q, double s, double t, int64_t K, kl_work work);
 
     /* For the tiles of families without a product form, or whose rows do not share the parameter number `common` (-1:
      * none) which theirs needs: KL_TERM_NUMBERS a coordinate, whatever the role. A row with a parameter beyond 2^+-200

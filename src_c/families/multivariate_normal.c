@@ -28,14 +28,12 @@ static int32_t check(const double *row, int64_t K, int64_t *where)
     return status;
 }
 
-static double direct(const double *p, const double *q, int64_t K, double *scratch)
+static double direct(const double *p, const double *q, int64_t K, kl_work work)
 {
-    const int64_t d = dimension(K), n = kl_triangle(d);
-    const double *Lp = p + d, *Lq = q + d;
-    double *E = scratch, *u = scratch + n;
-    kl_triangle_ratio(Lq, Lp, 0, d, E);
-    kl_triangle_solve(Lq, p, q, d, u);
-    const double value = kl_psi_diagonals(Lp, Lq, d) + 0.5 * (kl_norm2(E, n) + kl_norm2(u, d));
+    const int64_t d = dimension(K);
+    double *E = work.scratch; /* [u, E] */
+    work.triangles->ratio(q + d, p + d, 0, p, q, d, E, E + kl_strided(d));
+    const double value = kl_psi_diagonals(p + d, q + d, d) + 0.5 * work.triangles->norm2(E, d, 1);
     return kl_settled(kl_or_infinite(value), p, q, K);
 }
 
@@ -88,11 +86,10 @@ static void rotated_factor(const double *E, double s, double t, int64_t d, doubl
     }
 }
 
-/* F with (I + F)(I + F)^T = t Sigma_p + s I in the coordinates L_q^-1 x, where L_p = I + E: near rows give a small F,
- * of the accuracy of E. 0 if there is none (s > 1). */
+/* F with (I + F)(I + F)^T = t Sigma_p + s I in the coordinates L_q^-1 x, where L_p = I + E, from Sigma_p - I in F: near
+ * rows give a small F, of the accuracy of E. 0 if there is none (s > 1). */
 static int mixture_factor(const double *E, double s, double t, int64_t d, double *F, double *w)
 {
-    kl_gram_less_one(E, d, F);
     for (int64_t k = 0; k < kl_triangle(d); k++) F[k] *= t;
     const int positive = kl_cholesky_less_one(F, d);
     if (s > 1 || (positive && !has_small_pivot(F, d))) return positive;
@@ -117,12 +114,16 @@ static double scales_beyond(const double *p, const double *q, const double *E, c
     return -t * known + (kl_total_value(psi) + 0.5 * kl_norm2(F, n));
 }
 
-static double chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
+static double chernoff(const double *p, const double *q, double s, double t, int64_t K, kl_work work)
 {
-    const int64_t d = dimension(K), n = kl_triangle(d);
-    double *E = scratch, *N = E + n, *gap = N + n, *out = gap + n, *u = out + n, *ratios = u + d;
-    kl_triangle_ratio(q + d, p + d, 0, d, E);
-    if (!mixture_factor(E, s, t, d, N, u)) return INFINITY;
+    const int64_t d = dimension(K), n = kl_triangle(d), stride = kl_stride(d);
+    double *whole = work.scratch, *low = whole + kl_strided(d), *space = low + kl_strided(d);
+    double *E = space + kl_products_space(d), *N = E + n, *gap = N + n, *out = gap + n, *u = out + n, *ratios = u + d;
+    work.triangles->ratio(q + d, p + d, 0, p, q, d, whole, low);
+    for (int64_t i = 0; i < d; i++) u[i] = whole[i * stride], whole[i * stride] = low[i * stride] = 0;
+    kl_packed_triangle(whole, d, E);
+    kl_gram(work.triangles, whole, low, d, space, N);
+    if (!mixture_factor(E, s, t, d, N, ratios)) return INFINITY;
     double value = s > 1 ? scales_beyond(p + d, q + d, E, N, t, d) : 0;
     for (int64_t k = 0; k < n; k++) gap[k] = E[k] - N[k], E[k] = -N[k];
     for (int64_t i = 0; i < d; i++) {
@@ -130,7 +131,6 @@ static double chernoff(const double *p, const double *q, double s, double t, int
         ratios[i] = kl_row_of(p + d, i)[i] / kl_row_of(q + d, i)[i];
     }
     if (s < 1) value = t * to_mixture(ratios, gap, N, d, out) + s * to_mixture(0, E, N, d, out);
-    kl_triangle_solve(q + d, p, q, d, u);
     for (int64_t i = 0; i < d; i++) {
         for (int64_t k = 0; k < i; k++) u[i] -= kl_row_of(N, i)[k] * u[k];
         u[i] /= kl_row_of(N, i)[i];
@@ -139,17 +139,22 @@ static double chernoff(const double *p, const double *q, double s, double t, int
     return kl_settled(kl_or_infinite(value), p, q, K);
 }
 
-static double entropy(const double *row, int64_t K, double *scratch)
+static double entropy(const double *row, int64_t K, kl_work work)
 {
     const int64_t d = dimension(K);
     double sum = 0;
-    KL_UNUSED(scratch);
+    KL_UNUSED(work);
     for (int64_t i = 0; i < d; i++) sum += log(kl_row_of(row + d, i)[i]);
     return (double)d * (KL_HALF_LOG_2PI + 0.5) + sum;
 }
 
 static int64_t width(int64_t K) { return K; }
-static int64_t scratch_size(int64_t K) { return 4 * K; }
+static int64_t scratch_size(int64_t K)
+{
+    const int64_t d = dimension(K);
+    return 2 * kl_strided(d) + kl_products_space(d) + 4 * K;
+}
+
 static int64_t sums_size(int64_t K) { return dimension(K) + 2 * kl_triangle(dimension(K)); }
 
 /* Sums: of the locations' differences, of the covariances, of the differences' outer products. */
@@ -180,58 +185,40 @@ static void finish(double *sums, double n, const double *first, int64_t K, doubl
     for (int64_t k = 0; k < m; k++) L[k] = first[d + k];
 }
 
-/* From the parts of a row's features to its numbers. The errors of F and u are their last roundings; to these come the
- * features' own: chains of d/4 + 4 roundings for inner products, of d for N^T u, 3 elsewhere. The
- * certificate allows features 16 u of the norm that is given here. */
-static kl_feature_row row_numbers(const double *parts, int64_t d, double psi, double features2)
-{
-    const int64_t n = kl_triangle(d);
-    const double *F = parts, *u = F + n;
-    const double F2 = kl_norm2(F, n), u2 = kl_norm2(u, d), f = sqrt(F2), v = sqrt(u2);
-    const double offset = psi + 0.5 * (F2 + u2);
-    const double first = v + (double)(d + 5) * v * f;
-    const double second = (double)(d / 4 + 9) * F2 + 5 * u2 + 10 * f;
-    const double norm = fmax(sqrt(features2), 1.01 * hypot(first, second) / 16);
-    return (kl_feature_row){offset, offset, norm * norm};
-}
-
 static void weigh_diagonal(double *A, int64_t d)
 {
     for (int64_t i = 0; i < d; i++) A[i * (i + 1) / 2 + i] *= SQRT_HALF;
 }
 
-static kl_feature_row mean(const double *row, const double *center, int64_t K, double *x, double *scratch)
+/* Each feature has two roundings or three, of itself alone: what it is made of has twice the precision. */
+static kl_feature_row features_of(const double *E, const double *L, const double *M, const double *features, int64_t K,
+                                  kl_work work)
 {
-    const int64_t d = dimension(K), n = kl_triangle(d);
-    double *F = scratch, *u = F + n, *low = u + d;
-    kl_triangle_ratio_twofold(center + d, row + d, d, F, low);
-    kl_triangle_solve_twofold(center + d, row, center, d, u, low + n);
-    kl_gram_less_one(F, d, x + d);
-    for (int64_t i = 0; i < d; i++) {
-        x[i] = u[i];
-        for (int64_t j = 0; j <= i; j++) x[d + i * (i + 1) / 2 + j] += u[i] * u[j];
-    }
-    weigh_diagonal(x + d, d);
-    const double psi = kl_psi_diagonals(row + d, center + d, d);
-    return kl_settled_features(row_numbers(scratch, d, psi, kl_norm2(x, K)), x, K);
+    const int64_t d = dimension(K);
+    const double offset = kl_psi_diagonals(L, M, d) + 0.5 * work.triangles->norm2(E, d, 1);
+    return (kl_feature_row){offset, offset, kl_norm2(features, K)};
 }
 
-static kl_feature_row natural(const double *row, const double *center, int64_t K, double *y, double *scratch)
+static kl_feature_row mean(const double *row, const double *center, int64_t K, double *x, kl_work work)
 {
-    const int64_t d = dimension(K), n = kl_triangle(d);
-    double *G = scratch, *w = G + n, *low = w + d;
-    kl_triangle_ratio_twofold(row + d, center + d, d, G, low);
-    kl_triangle_solve_twofold(row + d, row, center, d, w, low + n);
-    kl_outer_less_one(G, d, y + d);
-    for (int64_t k = 0; k < n; k++) y[d + k] = -y[d + k];
-    for (int64_t i = 0; i < d; i++) {
-        double s = w[i];
-        for (int64_t k = i; k < d; k++) s += kl_row_of(G, k)[i] * w[k];
-        y[i] = s;
-    }
+    const int64_t d = dimension(K);
+    double *F = work.scratch, *low = F + kl_strided(d); /* [u, F] */
+    work.triangles->ratio(center + d, row + d, 0, row, center, d, F, low);
+    kl_gram(work.triangles, F, low, d, low + kl_strided(d), x + d);
+    for (int64_t i = 0; i < d; i++) x[i] = F[i * kl_stride(d)];
+    weigh_diagonal(x + d, d);
+    return kl_settled_features(features_of(F, row + d, center + d, x, K, work), x, K);
+}
+
+static kl_feature_row natural(const double *row, const double *center, int64_t K, double *y, kl_work work)
+{
+    const int64_t d = dimension(K);
+    double *G = work.scratch, *low = G + kl_strided(d); /* [w, G] */
+    work.triangles->ratio(row + d, center + d, 0, row, center, d, G, low);
+    kl_outer(work.triangles, G, low, d, low + kl_strided(d), y, y + d);
+    for (int64_t k = d; k < K; k++) y[k] = -y[k];
     weigh_diagonal(y + d, d);
-    const double psi = kl_psi_diagonals(center + d, row + d, d);
-    return kl_settled_features(row_numbers(scratch, d, psi, kl_norm2(y, K)), y, K);
+    return kl_settled_features(features_of(G, center + d, row + d, y, K, work), y, K);
 }
 
 const kl_family kl_multivariate_normal = {"multivariate_normal", check, direct, entropy, width, scratch_size, sums_size,

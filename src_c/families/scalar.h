@@ -139,8 +139,8 @@ static const kl_feature_row kl_unfit = {0, INFINITY, 0};
 #define KL_SCALAR_DIRECT(F, P) \
     static int32_t F##_check(const double *row, int64_t K, int64_t *where) \
     { return kl_each_check(F##_check1, P, row, K, where); } \
-    static double F##_direct(const double *p, const double *q, int64_t K, double *scratch) \
-    { KL_UNUSED(scratch); return kl_each_direct(F##_direct1, P, p, q, K); } \
+    static double F##_direct(const double *p, const double *q, int64_t K, kl_work work) \
+    { KL_UNUSED(work); return kl_each_direct(F##_direct1, P, p, q, K); } \
     static int64_t F##_none(int64_t K) { KL_UNUSED(K); return 0; }
 
 #define KL_SCALAR_TERMS(F) \
@@ -148,12 +148,12 @@ static const kl_feature_row kl_unfit = {0, INFINITY, 0};
     { return kl_each_terms(F##_third1, row, K, out); }
 
 #define KL_SCALAR_ENTROPY(F, P) \
-    static double F##_entropy(const double *row, int64_t K, double *scratch) \
-    { KL_UNUSED(scratch); return kl_each_entropy(F##_entropy1, P, row, K); }
+    static double F##_entropy(const double *row, int64_t K, kl_work work) \
+    { KL_UNUSED(work); return kl_each_entropy(F##_entropy1, P, row, K); }
 
 #define KL_SCALAR_CHERNOFF(F, P) \
-    static double F##_chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch) \
-    { KL_UNUSED(scratch); return kl_each_chernoff(F##_chernoff1, P, p, q, s, t, K); }
+    static double F##_chernoff(const double *p, const double *q, double s, double t, int64_t K, kl_work work) \
+    { KL_UNUSED(work); return kl_each_chernoff(F##_chernoff1, P, p, q, s, t, K); }
 
 #define KL_SCALAR_FEATURES(F, P, W, S) \
     static int64_t F##_width(int64_t K) { return K / P * W; } \
@@ -162,10 +162,10 @@ static const kl_feature_row kl_unfit = {0, INFINITY, 0};
     { kl_each_sum(F##_sum1, P, S, row, first, K, sums); } \
     static void F##_finish(double *sums, double n, const double *first, int64_t K, double *center) \
     { kl_each_center(F##_center1, P, S, sums, n, first, K, center); } \
-    static kl_feature_row F##_mean(const double *row, const double *c, int64_t K, double *x, double *scratch) \
-    { KL_UNUSED(scratch); return kl_each_features(F##_mean1, P, W, row, c, K, x); } \
-    static kl_feature_row F##_natural(const double *row, const double *c, int64_t K, double *y, double *scratch) \
-    { KL_UNUSED(scratch); return kl_each_features(F##_natural1, P, W, row, c, K, y); }
+    static kl_feature_row F##_mean(const double *row, const double *c, int64_t K, double *x, kl_work work) \
+    { KL_UNUSED(work); return kl_each_features(F##_mean1, P, W, row, c, K, x); } \
+    static kl_feature_row F##_natural(const double *row, const double *c, int64_t K, double *y, kl_work work) \
+    { KL_UNUSED(work); return kl_each_features(F##_natural1, P, W, row, c, K, y); }
 
 #define KL_SCALAR_TABLE(F, P, W, S, terms, term, common) \
     KL_SCALAR_DIRECT(F, P) KL_SCALAR_ENTROPY(F, P) KL_SCALAR_CHERNOFF(F, P) KL_SCALAR_FEATURES(F, P, W, S) \

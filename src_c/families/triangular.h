@@ -1,4 +1,5 @@
-/* Lower triangles, stored by rows without the zeros: element (i, j), j <= i, at i(i + 1)/2 + j. */
+/* Lower triangles, stored by rows without the zeros: element (i, j), j <= i, at i(i + 1)/2 + j; and what kl_triangles
+ * makes of them. */
 #ifndef KL_TRIANGULAR_H
 #define KL_TRIANGULAR_H
 
@@ -15,9 +16,22 @@ static inline int64_t kl_dimension(int64_t K, int64_t linear, int64_t constant)
     return d >= 1 && kl_triangle(d) + linear * d + constant == K ? d : -1;
 }
 
+/* Whether all are finite. */
+static inline int kl_all_finite(const double *x, int64_t n)
+{
+    double s[8] = {0}; /* 0, or NaN */
+    int64_t k = 0;
+    for (; k + 8 <= n; k += 8)
+        for (int j = 0; j < 8; j++) s[j] += x[k + j] * 0;
+    for (; k < n; k++) s[0] += x[k] * 0;
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])) == 0;
+}
+
 static inline int32_t kl_check_triangle(const double *L, int64_t d, int64_t *where)
 {
-    for (int64_t i = 0, k = 0; i < d; i++)
+    int sound = kl_all_finite(L, kl_triangle(d));
+    for (int64_t i = 0; i < d; i++) sound &= kl_row_of(L, i)[i] > 0;
+    for (int64_t i = 0, k = 0; i < d && !sound; i++)
         for (int64_t j = 0; j <= i; j++, k++) {
             const int32_t status = j == i ? kl_check_positive(L[k]) : kl_check_finite(L[k]);
             if (status) {
@@ -28,84 +42,75 @@ static inline int32_t kl_check_triangle(const double *L, int64_t d, int64_t *whe
     return KL_PARAMETER_OK;
 }
 
-/* E = L^-1 (A - L diag(s)), by rows: E has the relative accuracy of A - L diag(s), where L^-1 A - diag(s) has not.
- * scale: s, or NULL for ones. */
-static inline void kl_triangle_ratio(const double *L, const double *A, const double *scale, int64_t d, double *E)
-{
-    for (int64_t i = 0; i < d; i++) {
-        const double *l = kl_row_of(L, i), *a = kl_row_of(A, i);
-        double *e = E + i * (i + 1) / 2;
-        for (int64_t j = 0; j <= i; j++) e[j] = scale ? fma(-scale[j], l[j], a[j]) : a[j] - l[j];
-        for (int64_t k = 0; k < i; k++) {
-            const double *ek = kl_row_of(E, k);
-            for (int64_t j = 0; j <= k; j++) e[j] -= l[k] * ek[j];
-        }
-        for (int64_t j = 0; j <= i; j++) e[j] /= l[i];
-    }
-}
-
-/* u = L^-1 (m - n). */
-static inline void kl_triangle_solve(const double *L, const double *m, const double *n, int64_t d, double *u)
-{
-    for (int64_t i = 0; i < d; i++) {
-        const double *l = kl_row_of(L, i);
-        double s = m[i] - n[i];
-        for (int64_t k = 0; k < i; k++) s -= l[k] * u[k];
-        u[i] = s / l[i];
-    }
-}
-
-/* The same in twice the precision, for features, whose bounds would otherwise grow with the condition: the solution
- * is high + low. The error of `high` alone is then its last rounding, u |high|, while the condition of L is far below
- * 1/u. */
-static inline void kl_subtract_product(double *high, double *low, double l, double x, double x_low)
-{
-    const double product = l * x, rest = fma(l, x, -product), sum = *high - product;
-    *low += kl_sum_error(*high, -product, sum) - rest - l * x_low;
-    *high = sum;
-}
-
-static inline void kl_divide_twofold(double *high, double *low, double l)
-{
-    const double quotient = (*high + *low) / l, rest = fma(-quotient, l, *high) + *low;
-    *high = quotient;
-    *low = rest / l;
-}
-
-static inline void kl_triangle_ratio_twofold(const double *L, const double *A, int64_t d, double *E, double *low)
-{
-    for (int64_t i = 0; i < d; i++) {
-        const double *l = kl_row_of(L, i), *a = kl_row_of(A, i);
-        double *e = E + i * (i + 1) / 2, *r = low + i * (i + 1) / 2;
-        for (int64_t j = 0; j <= i; j++) {
-            e[j] = a[j] - l[j];
-            r[j] = kl_sum_error(a[j], -l[j], e[j]);
-        }
-        for (int64_t k = 0; k < i; k++) {
-            const double *ek = kl_row_of(E, k), *rk = kl_row_of(low, k);
-            for (int64_t j = 0; j <= k; j++) kl_subtract_product(e + j, r + j, l[k], ek[j], rk[j]);
-        }
-        for (int64_t j = 0; j <= i; j++) kl_divide_twofold(e + j, r + j, l[i]);
-    }
-}
-
-static inline void kl_triangle_solve_twofold(const double *L, const double *m, const double *n, int64_t d, double *u,
-                                             double *low)
-{
-    for (int64_t i = 0; i < d; i++) {
-        const double *l = kl_row_of(L, i);
-        u[i] = m[i] - n[i];
-        low[i] = kl_sum_error(m[i], -n[i], u[i]);
-        for (int64_t k = 0; k < i; k++) kl_subtract_product(u + i, low + i, l[k], u[k], low[k]);
-        kl_divide_twofold(u + i, low + i, l[i]);
-    }
-}
-
+/* The sum of squares. */
 static inline double kl_norm2(const double *x, int64_t n)
 {
-    kl_total s = {0, 0};
-    for (int64_t k = 0; k < n; k++) kl_total_add(&s, x[k] * x[k]);
-    return kl_total_value(s);
+    kl_total sum = {0, 0};
+    int64_t k = 0;
+    while (k < n) {
+        double s[8] = {0};
+        for (const int64_t end = n - k < 64 ? n : k + 64; k + 8 <= end; k += 8)
+            for (int j = 0; j < 8; j++) s[j] += x[k + j] * x[k + j];
+        for (int j = 0; n - k < 8 && k < n; j++, k++) s[j] += x[k] * x[k];
+        kl_total_add(&sum, ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])));
+    }
+    return kl_total_value(sum);
+}
+
+/* ---- results of kl_triangles: d rows of kl_stride(d) numbers ---- */
+
+/* Doubles of one, with a row more (its transpose has), and of the space that kl_gram and kl_outer take. */
+static inline int64_t kl_strided(int64_t d) { return (d + 1) * kl_stride(d); }
+static inline int64_t kl_products_space(int64_t d) { return 2 * kl_strided(d) + 2 * kl_stride(d); }
+
+/* By rows without zeros. */
+static inline void kl_packed_triangle(const double *E, int64_t d, double *out)
+{
+    for (int64_t i = 0, k = 0; i < d; i++)
+        for (int64_t j = 0; j <= i; j++, k++) out[k] = E[i * kl_stride(d) + 1 + j];
+}
+
+/* Row i from column `first` on, the diagonal doubled: to which products are added. */
+static inline void kl_own_part(const double *E, int64_t i, int64_t first, int64_t d, double *row)
+{
+    const double *e = E + i * kl_stride(d);
+    for (int64_t j = first; j < i + 2; j++) row[j - first] = j == i + 1 ? 2 * e[j] : e[j];
+    for (int64_t j = i + 2 - first; j < kl_stride(d); j++) row[j] = 0;
+}
+
+/* u u^T + F + F^T + F F^T (lower triangle, by rows without zeros) of [u, F] = E + low: the covariance (I + F)(I + F)^T
+ * less I, and what u adds. Rounded once. */
+static inline void kl_gram(const kl_triangles *by, const double *E, const double *low, int64_t d, double *space,
+                           double *out)
+{
+    const int64_t stride = kl_stride(d);
+    double *T = space, *T_low = T + kl_strided(d), *row = T_low + kl_strided(d), *row_low = row + stride;
+    for (int64_t j = 0; j <= d; j++)
+        for (int64_t i = 0; i < stride; i++) {
+            T[j * stride + i] = i < d ? E[i * stride + j] : 0;
+            T_low[j * stride + i] = i < d ? low[i * stride + j] : 0;
+        }
+    for (int64_t i = 0, k = 0; i < d; i++) {
+        kl_own_part(E, i, 1, d, row);
+        kl_own_part(low, i, 1, d, row_low);
+        by->add_products(T, T_low, stride, i, 0, i + 2, 1, i + 1, row, row_low);
+        for (int64_t j = 0; j <= i; j++, k++) out[k] = row[j];
+    }
+}
+
+/* G + G^T + G^T G of [w, G] = E + low: the precision (I + G)^T (I + G) less I. column, if not NULL: w + G^T w. */
+static inline void kl_outer(const kl_triangles *by, const double *E, const double *low, int64_t d, double *space,
+                            double *column, double *out)
+{
+    const int64_t stride = kl_stride(d);
+    double *row = space, *row_low = row + stride;
+    for (int64_t i = 0, k = 0; i < d; i++) {
+        kl_own_part(E, i, 0, d, row);
+        kl_own_part(low, i, 0, d, row_low);
+        by->add_products(E, low, stride, i + 1, i, d, 0, i + 2, row, row_low);
+        if (column) column[i] = row[0];
+        for (int64_t j = 0; j <= i; j++, k++) out[k] = row[1 + j];
+    }
 }
 
 /* In place, the Cholesky factor of a symmetric matrix given by its lower triangle; 0 if it is not positive. */
@@ -135,39 +140,6 @@ static inline void kl_add_gram(double *S, const double *L, double scale, int64_t
             for (int64_t k = 0; k <= j; k++) s += a[k] * b[k];
             S[i * (i + 1) / 2 + j] += scale * s;
         }
-}
-
-/* Inner products of two rows, or of columns i >= j, in four lanes: a chain of d/4 + 4 roundings at most, which keeps
- * the bounds of the features' errors small. */
-static inline double kl_row_dot(const double *a, const double *b, int64_t n)
-{
-    double s[4] = {0, 0, 0, 0};
-    for (int64_t k = 0; k < n; k++) s[k & 3] += a[k] * b[k];
-    return (s[0] + s[1]) + (s[2] + s[3]);
-}
-
-static inline double kl_column_dot(const double *G, int64_t i, int64_t j, int64_t d)
-{
-    double s[4] = {0, 0, 0, 0};
-    for (int64_t k = i; k < d; k++) s[k & 3] += kl_row_of(G, k)[i] * kl_row_of(G, k)[j];
-    return (s[0] + s[1]) + (s[2] + s[3]);
-}
-
-/* F + F^T + F F^T (lower triangle) of a lower triangle F: the covariance (I + F)(I + F)^T less I. */
-static inline void kl_gram_less_one(const double *F, int64_t d, double *out)
-{
-    for (int64_t i = 0; i < d; i++)
-        for (int64_t j = 0; j <= i; j++) {
-            const double *a = kl_row_of(F, i), *b = kl_row_of(F, j);
-            out[i * (i + 1) / 2 + j] = kl_row_dot(a, b, j + 1) + (i == j ? 2 * a[j] : a[j]);
-        }
-}
-
-/* G + G^T + G^T G (lower triangle): the precision (I + G)^T (I + G) less I. */
-static inline void kl_outer_less_one(const double *G, int64_t d, double *out)
-{
-    for (int64_t i = 0, k = 0; i < d; i++)
-        for (int64_t j = 0; j <= i; j++, k++) out[k] = kl_column_dot(G, i, j, d) + (i == j ? 2 * G[k] : G[k]);
 }
 
 /* In place, from the lower triangle of a symmetric X, F with (I + F)(I + F)^T = I + X: a Cholesky factor less I, with

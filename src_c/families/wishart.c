@@ -85,13 +85,15 @@ static double off_diagonal2(const double *E, int64_t d)
     return kl_total_value(sum);
 }
 
-static double direct(const double *p, const double *q, int64_t K, double *scratch)
+static double direct(const double *p, const double *q, int64_t K, kl_work work)
 {
     const int64_t d = dimension(K);
-    double *E = scratch, *scale = scratch + kl_triangle(d);
+    double *E = work.scratch, *low = E + kl_strided(d), *scale = low + kl_strided(d);
     for (int64_t k = 0; k < d; k++) scale[k] = kl_row_of(p + 1, k)[k] / kl_row_of(q + 1, k)[k];
-    kl_triangle_ratio(q + 1, p + 1, scale, d, E); /* off the diagonal, M: a change of scale alone leaves 0 there */
-    const double value = diagonal_terms(p[0], q[0], p + 1, q + 1, d) + 0.5 * p[0] * off_diagonal2(E, d);
+    /* Off the diagonal, M: a change of scale alone leaves 0 there. */
+    work.triangles->ratio(q + 1, p + 1, scale, 0, 0, d, E, low);
+    const double off2 = work.triangles->norm2(E, d, 0);
+    const double value = diagonal_terms(p[0], q[0], p + 1, q + 1, d) + 0.5 * p[0] * off2;
     return kl_settled(kl_or_infinite(value), p, q, K);
 }
 
@@ -115,34 +117,35 @@ static double to_member(double np, double gap, const double *F, int64_t d)
  * M^T M), its factor is L_p Y^-1. Beyond order 1 there may be no such r: then Y^T Y or n_r is out of bounds. Near rows:
  * C = |t KL(p||q) - KL(p||r)| as beyond order 1, which for s >= 1/2 cancels to a half; s KL(r||p) + t KL(r||q) would
  * have the rounding of r, n u^2. */
-static double chernoff(const double *p, const double *q, double s, double t, int64_t K, double *scratch)
+static double chernoff(const double *p, const double *q, double s, double t, int64_t K, kl_work work)
 {
-    if (s < 0.5) return chernoff(q, p, t, s, K, scratch);
+    if (s < 0.5) return chernoff(q, p, t, s, K, work);
     const int64_t d = dimension(K), n = kl_triangle(d);
-    double *r = scratch, *M = r + K, *Y = M + n, *rest = Y + n;
+    double *M = work.scratch, *low = M + kl_strided(d), *space = low + kl_strided(d);
+    double *r = space + kl_products_space(d), *Y = r + K;
     const double gap = (p[0] - q[0]) / (p[0] - (double)(d - 1));
     if (s > 1 && !(kl_beyond(p[0], q[0], t).high > (double)(d - 1))) return INFINITY;
-    kl_triangle_ratio(q + 1, p + 1, 0, d, M);
-    const int near = gap * gap < 0.01 && kl_norm2(M, n) < 0.01;
-    kl_outer_less_one(M, d, Y);
+    work.triangles->ratio(q + 1, p + 1, 0, 0, 0, d, M, low);
+    const int near = gap * gap < 0.01 && work.triangles->norm2(M, d, 1) < 0.01;
+    kl_outer(work.triangles, M, low, d, space, 0, Y);
     for (int64_t k = 0; k < n; k++) Y[k] *= t;
     if (!kl_cholesky_reversed_less_one(Y, d)) return INFINITY; /* for s < 1: beyond the range of double */
     if (s > 1 || near) {
-        const double whole = t * direct(p, q, K, rest), part = to_member(p[0], -t * (p[0] - q[0]), Y, d);
+        const double whole = t * direct(p, q, K, work), part = to_member(p[0], -t * (p[0] - q[0]), Y, d);
         return kl_settled(kl_or_infinite(s > 1 ? part - whole : whole - part), p, q, K);
     }
     for (int64_t i = 0; i < d; i++) Y[i * (i + 1) / 2 + i] += 1;
     r[0] = s * p[0] + t * q[0];
     kl_triangle_divide(p + 1, Y, d, r + 1);
-    return s * direct(r, p, K, rest) + t * direct(r, q, K, rest);
+    return s * direct(r, p, K, work) + t * direct(r, q, K, work);
 }
 
-static double entropy(const double *row, int64_t K, double *scratch)
+static double entropy(const double *row, int64_t K, kl_work work)
 {
     const int64_t d = dimension(K);
     const double n = row[0], D = (double)d;
     double log_det = 0, log_norm = 0.25 * D * (D - 1) * log(KL_PI_F64), digammas = 0;
-    KL_UNUSED(scratch);
+    KL_UNUSED(work);
     for (int64_t k = 0; k < d; k++) {
         log_det += log(kl_row_of(row + 1, k)[k]);
         log_norm += kl_log_gamma(0.5 * (n - (double)k));
@@ -152,7 +155,12 @@ static double entropy(const double *row, int64_t K, double *scratch)
 }
 
 static int64_t width(int64_t K) { return K; }
-static int64_t scratch_size(int64_t K) { return 5 * K + dimension(K); }
+static int64_t scratch_size(int64_t K)
+{
+    const int64_t d = dimension(K);
+    return 2 * kl_strided(d) + kl_products_space(d) + 2 * K;
+}
+
 static int64_t sums_size(int64_t K) { return K; }
 
 /* Sums: of n relative to the first, of the means n V. */
@@ -197,14 +205,26 @@ static double digamma_part(double n, double c, int64_t d)
     return sum;
 }
 
-static kl_feature_row mean(const double *row, const double *c, int64_t K, double *x, double *scratch)
+/* The sum of squares of a row's features but the first, the diagonal's as if its parts had not cancelled, with which it
+ * is rounded: x is their difference, gap one of them. */
+static double magnitudes2(const double *x, double gap, double weight, int64_t d)
 {
-    const int64_t d = dimension(K), n = kl_triangle(d);
-    double *F = scratch;
+    double sum = kl_norm2(x, kl_triangle(d));
+    for (int64_t i = 0; i < d; i++) {
+        const double feature = kl_row_of(x, i)[i], size = fabs(feature) + 2 * weight / sqrt(2) * fabs(gap);
+        sum += (size - feature) * (size + feature);
+    }
+    return sum;
+}
+
+static kl_feature_row mean(const double *row, const double *c, int64_t K, double *x, kl_work work)
+{
+    const int64_t d = dimension(K);
+    double *F = work.scratch, *low = F + kl_strided(d);
     const double D = (double)d, s = row[0] / c[0], gap = (row[0] - c[0]) / c[0], weight = sqrt(c[0]);
-    kl_triangle_ratio_twofold(c + 1, row + 1, d, F, F + n);
-    kl_gram_less_one(F, d, x + 1);
-    double divergence = 0, off2 = off_diagonal2(F, d); /* tr m - d - log|m| */
+    work.triangles->ratio(c + 1, row + 1, 0, 0, 0, d, F, low);
+    kl_gram(work.triangles, F, low, d, low + kl_strided(d), x + 1);
+    double divergence = 0; /* tr m - d - log|m| */
     for (int64_t i = 0; i < d; i++) {
         const double a = kl_row_of(row + 1, i)[i], b = kl_row_of(c + 1, i)[i];
         const double t = mean_gap(c[0], row[0], 0, a, b);
@@ -212,33 +232,33 @@ static kl_feature_row mean(const double *row, const double *c, int64_t K, double
         for (int64_t j = 0; j < i; j++) x[1 + i * (i + 1) / 2 + j] *= s * weight;
         x[1 + i * (i + 1) / 2 + i] = (s * x[1 + i * (i + 1) / 2 + i] + gap) * weight / sqrt(2);
     }
+    const double off2 = work.triangles->norm2(F, d, 0), all2 = work.triangles->norm2(F, d, 1);
     divergence += s * off2;
     const double digammas = digamma_part(row[0], c[0], d), scale = log_scale(c[0], d);
     const double magnitude = (3 * fabs(digammas) + (D + 3) / 4 * divergence) / scale;
     x[0] = (digammas - divergence) / scale;
-    const double f = sqrt(kl_norm2(F, n)), rounding = (0.25 * D + 9) * f * f + 10 * f;
-    const double norm = fmax(sqrt(kl_norm2(x + 1, n)), 1.01 * weight * (s * rounding + 4 * sqrt(D) * fabs(gap)) / 16);
+    const double norm2 = magnitudes2(x + 1, gap, weight, d);
     const double offset = diagonal_terms(row[0], c[0], row + 1, c + 1, d) + 0.5 * row[0] * off2;
-    const kl_feature_row out = {offset, 2 * offset + row[0] * f * f / 16, magnitude * magnitude + norm * norm};
+    const kl_feature_row out = {offset, 2 * offset + row[0] * all2 / 16, magnitude * magnitude + norm2};
     return kl_settled_features(out, x, K);
 }
 
-static kl_feature_row natural(const double *row, const double *c, int64_t K, double *y, double *scratch)
+static kl_feature_row natural(const double *row, const double *c, int64_t K, double *y, kl_work work)
 {
-    const int64_t d = dimension(K), n = kl_triangle(d);
-    double *G = scratch;
-    const double D = (double)d, gap = (row[0] - c[0]) / c[0], weight = sqrt(c[0]);
-    kl_triangle_ratio_twofold(row + 1, c + 1, d, G, G + n);
-    kl_outer_less_one(G, d, y + 1);
+    const int64_t d = dimension(K);
+    double *G = work.scratch, *low = G + kl_strided(d);
+    const double gap = (row[0] - c[0]) / c[0], weight = sqrt(c[0]);
+    work.triangles->ratio(row + 1, c + 1, 0, 0, 0, d, G, low);
+    kl_outer(work.triangles, G, low, d, low + kl_strided(d), 0, y + 1);
     for (int64_t i = 0; i < d; i++) {
         for (int64_t j = 0; j < i; j++) y[1 + i * (i + 1) / 2 + j] *= -weight;
         y[1 + i * (i + 1) / 2 + i] = (gap - y[1 + i * (i + 1) / 2 + i]) * weight / sqrt(2);
     }
     y[0] = 0.5 * (row[0] - c[0]) * log_scale(c[0], d);
-    const double f = sqrt(kl_norm2(G, n)), rounding = (0.25 * D + 9) * f * f + 10 * f;
-    const double norm = fmax(sqrt(kl_norm2(y + 1, n)), 1.01 * weight * (rounding + 4 * sqrt(D) * fabs(gap)) / 16);
-    const double offset = diagonal_terms(c[0], row[0], c + 1, row + 1, d) + 0.5 * c[0] * off_diagonal2(G, d);
-    const kl_feature_row out = {offset, 2 * offset + c[0] * f * f / 16, y[0] * y[0] + norm * norm};
+    const double off2 = work.triangles->norm2(G, d, 0), all2 = work.triangles->norm2(G, d, 1);
+    const double norm2 = magnitudes2(y + 1, gap, weight, d);
+    const double offset = diagonal_terms(c[0], row[0], c + 1, row + 1, d) + 0.5 * c[0] * off2;
+    const kl_feature_row out = {offset, 2 * offset + c[0] * all2 / 16, y[0] * y[0] + norm2};
     return kl_settled_features(out, y, K);
 }
 

@@ -59,7 +59,8 @@ static kl_feature_row kl_read_features(const kl_encode_args *args, int whole, in
     const kl_divergence *f = args->divergence;
     const int64_t K = rows->n_cols, i = args->begin + r;
     if (rows->family)
-        return kl_family_features(f, rows->family, args->role, row, args->center, K, features, family_scratch);
+        return kl_family_features(f, rows->family, args->role, row, args->center, K, features,
+                                  (kl_work){family_scratch, &kl_triangles_here});
     const kl_norm norm = args->norms[i];
     if (kl_is_shifted(args)) {
         kl_feature_row x = kl_shifted_features(rows->domain, row, norm, args->center, K, features);

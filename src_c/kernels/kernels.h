@@ -18,6 +18,7 @@
 #include "logit_brief.h"
 #include "weight_rows.h"
 #include "rows.h"
+#include "triangles.h"
 #include "encode.h"
 
 /* Longest run of multiply-adds into one accumulator; the certificate counts on it (plan.py). */
@@ -112,7 +113,7 @@ KL_INLINE vf32 kl_magnitude_f32(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
         .mr32 = KL_MR32, .nr32 = 2 * KL_W32, .coarse = KL_ROWS_OF_BYTES, .scan = kl_scan, .accumulate = kl_accumulate,     \
         .rowwise = kl_rowwise, .entropy = kl_entropy, .values = kl_values,  \
         .read = kl_read,                                                                       \
-        .encode = kl_encode, .family_line = kl_family_line,     \
+        .encode = kl_encode, .triangles = &kl_triangles_here, .family_line = kl_family_line,  \
         .dirichlet_rest = kl_dirichlet_rest, .dirichlet_gap = kl_dirichlet_gap,                \
         .dense = {{KL_SHAPES(dense, f64), kl_dense_family_f64, kl_dense_overlap_f64},          \
                   {KL_SHAPES(dense, f32), NULL, kl_dense_overlap_f32}},                        \

@@ -49,6 +49,7 @@ void test_values(const kl_kernels *);
 void test_features(const kl_kernels *);
 void test_finish(const kl_kernels *);
 void test_family_terms(const kl_kernels *);
+void test_triangles(const kl_kernels *);
 void test_coarse(const kl_kernels *);
 void test_few(const kl_kernels *);
 void test_overlap(const kl_kernels *);

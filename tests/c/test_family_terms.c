@@ -45,8 +45,8 @@ static packed encode(const kl_kernels *k, const kl_divergence *f, const kl_rows 
 
 static double expected(const kl_family *family, const double *p, const double *q, int64_t K, int turned, int both)
 {
-    const double value = family->direct(turned ? q : p, turned ? p : q, K, NULL);
-    return both ? value + family->direct(turned ? p : q, turned ? q : p, K, NULL) : value;
+    const double value = family->direct(turned ? q : p, turned ? p : q, K, (kl_work){0});
+    return both ? value + family->direct(turned ? p : q, turned ? q : p, K, (kl_work){0}) : value;
 }
 
 /* Values, what is left to the direct form, and the hits of a screen. */

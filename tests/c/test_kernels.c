@@ -87,6 +87,7 @@ int main(void)
         test_features(k);
         test_finish(k);
         test_family_terms(k);
+        test_triangles(k);
         test_coarse(k);
         test_few(k);
         test_overlap(k);
