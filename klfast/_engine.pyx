@@ -176,12 +176,18 @@ cdef class Form:
         return form if kl_has_overlap(&self.c, columns.c.domain) else None
 
 
+def numbers_of(own):
+    """How many numbers of a row an array holds, by its axes but those of the rows: (n,), or (d, d) of a lower triangle."""
+    return own[0] if len(own) == 1 else own[0] * (own[0] + 1) // 2
+
+
 cdef class Rows:
     """A matrix of distributions, one a row: the user's memory as it lies, and how to read it. With a `family`, rows are
     the parameters of its distributions.
 
     `values` is a 2-d array of a type in STORAGES with any strides, or a CSR matrix (canonical, float64
-    values, int32 indices, int64 indptr), or of a family a tuple of float64 arrays that lie side by side."""
+    values, int32 indices, int64 indptr), or of a family a tuple of float64 arrays that lie side by side, 3-d ones with
+    the lower triangles of their matrices."""
     cdef kl_rows c
     cdef object values, prior, index, parts
     cdef readonly object family
@@ -223,8 +229,11 @@ cdef class Rows:
             raise ValueError(f"{len(self.values)} parts of a matrix, at most {KL_MOST_PARTS}")
         for i, part in enumerate(self.values):
             self.c.part[i].data = <const char *>address(part)
-            self.c.n_rows, self.c.part[i].n_cols = part.shape
-            self.c.part[i].row_stride, self.c.part[i].col_stride = part.strides
+            self.c.n_rows = part.shape[0]
+            self.c.part[i].row_stride, self.c.part[i].col_stride = part.strides[0], part.strides[part.ndim - 1]
+            self.c.part[i].n_cols = numbers_of(part.shape[1:])
+            if part.ndim == 3:
+                self.c.part[i].side, self.c.part[i].line_stride = part.shape[1], part.strides[1]
             self.c.n_cols += self.c.part[i].n_cols
         self.c.n_parts = len(self.values)
 

@@ -26,7 +26,7 @@ cdef extern from "klfast.h" nogil:
 
     ctypedef struct kl_part:
         const char *data
-        int64_t row_stride, col_stride, n_cols
+        int64_t row_stride, col_stride, n_cols, side, line_stride
 
     int KL_MOST_PARTS
 

@@ -38,10 +38,11 @@ typedef enum {
  * longer. Zen 4: logits, 64 to 256 bins, 4% to 9% less. */
 #define KL_FURTHER 4096
 
-/* Some columns of a matrix that comes in parts: float64, at any strides (0: a value for all). */
+/* Some columns of a matrix that comes in parts: float64, at any strides (0: a value for all). With a `side` they are the
+ * lower triangle of a square matrix, by its lines, which are line_stride bytes apart. */
 typedef struct {
     const char *data;
-    int64_t row_stride, col_stride, n_cols;
+    int64_t row_stride, col_stride, n_cols, side, line_stride;
 } kl_part;
 #define KL_MOST_PARTS 2
 

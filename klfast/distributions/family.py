@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from .indexing import shape_at, taken
+from .parametric import Parts
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,15 @@ class Family:
         return self.batch_shape + self.event_shape
 
     def parts(self) -> tuple[np.ndarray, ...]:
-        """Arrays (batch..., numbers) that side by side are the rows which the kernels read; views where they can be."""
+        """Arrays (batch..., numbers), or (batch..., d, d) of lower triangles, that side by side are the rows which the
+        kernels read; views where they can be."""
         whole = (np.broadcast_to(x, self.shape) for x in self.values.values())
         return tuple(x if self.event_shape else x[..., None] for x in whole)
 
     def parameters(self) -> np.ndarray:
         """The parameters as the kernels read them: (n, K) float64, one distribution of the batch a row."""
-        parts = [x.reshape(self._count, x.shape[-1]) for x in self.parts()]
-        return np.ascontiguousarray(np.concatenate(parts, axis=1))
+        joined = Parts(self.parts(), len(self.batch_shape)).joined()
+        return np.ascontiguousarray(joined.reshape(self._count, joined.shape[-1]))
 
     @property
     def _count(self) -> int:
@@ -233,14 +235,6 @@ def lower_triangle(family: str, name: str, x, what: str) -> np.ndarray:
         return np.tril(np.linalg.solve(np.swapaxes(U, -1, -2), identity))
     except np.linalg.LinAlgError:
         raise ValueError(f"{family}: {name} is not positive definite in each of its matrices; {what}") from None
-
-
-def packed(triangle: np.ndarray) -> np.ndarray:
-    """The rows of lower triangles without their zeros: (..., d, d) to (..., d (d + 1)/2)."""
-    d = triangle.shape[-1]
-    rows, columns = np.tril_indices(d)
-    # Indexed by two axes, the triangles would lie side by side in memory, and each row of the answer far apart.
-    return triangle.reshape(*triangle.shape[:-2], d * d).take(rows * d + columns, axis=-1)
 
 
 def _is_single(x) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .family import POSITIVE, REAL, Family, broadcast_shapes, checked, lower_triangle, one_of, packed
+from .family import POSITIVE, REAL, Family, broadcast_shapes, checked, lower_triangle, one_of
 
 
 class Normal(Family):
@@ -158,8 +158,8 @@ class MultivariateNormal(Family):
         self.batch_shape = broadcast_shapes("MultivariateNormal", {"loc": loc.shape[:-1], name: L.shape[:-2]})
 
     def parts(self) -> tuple[np.ndarray, ...]:
-        L = packed(self.values["scale_tril"])
-        return np.broadcast_to(self.values["loc"], self.shape), np.broadcast_to(L, self.batch_shape + L.shape[-1:])
+        L = self.values["scale_tril"]
+        return np.broadcast_to(self.values["loc"], self.shape), np.broadcast_to(L, self.batch_shape + L.shape[-2:])
 
     @property
     def covariance_matrix(self) -> np.ndarray:

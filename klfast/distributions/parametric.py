@@ -11,20 +11,36 @@ from .. import _engine
 
 
 class Parts:
-    """Arrays (batch..., numbers) that side by side are rows of parameters; as one array where rows meet rows, but not
-    copied into one."""
+    """Arrays (batch..., numbers), or (batch..., d, d) of which lower triangles count, that side by side are rows of
+    parameters; as one array where rows meet rows, but not copied into one."""
 
-    def __init__(self, arrays):
-        self.arrays = tuple(arrays)
-        self.shape = (*self.arrays[0].shape[:-1], sum(x.shape[-1] for x in self.arrays))
-        self.ndim, self.size = len(self.shape), math.prod(self.shape)
+    def __init__(self, arrays, batch_ndim: int):
+        self.arrays, self.ndim = tuple(arrays), batch_ndim + 1
+        width = sum(_engine.numbers_of(x.shape[batch_ndim:]) for x in self.arrays)
+        self.shape = (*self.arrays[0].shape[:batch_ndim], width)
+        self.size = math.prod(self.shape)
 
     def __getitem__(self, i):
-        return Parts(x[i] for x in self.arrays)
+        arrays = [x[i] for x in self.arrays]
+        return Parts(arrays, arrays[0].ndim - 1)
 
     def with_batch(self, change, *batch, **options) -> Parts:
         """`change`, np.broadcast_to or np.reshape, to this shape of the batch."""
-        return Parts(change(x, (*batch, x.shape[-1]), **options) for x in self.arrays)
+        own = self.ndim - 1
+        return Parts((change(x, (*batch, *x.shape[own:]), **options) for x in self.arrays), len(batch))
+
+    def joined(self) -> np.ndarray:
+        """One array (batch..., K): a copy."""
+        flat = (packed(x) if x.ndim > self.ndim else x for x in self.arrays)
+        return np.concatenate(list(flat), axis=-1)
+
+
+def packed(triangle: np.ndarray) -> np.ndarray:
+    """The rows of lower triangles without their zeros: (..., d, d) to (..., d (d + 1)/2)."""
+    d = triangle.shape[-1]
+    rows, columns = np.tril_indices(d)
+    # Indexed by two axes, the triangles would lie side by side in memory, and each row of the answer far apart.
+    return triangle.reshape(*triangle.shape[:-2], d * d).take(rows * d + columns, axis=-1)
 
 
 class Parameters:
@@ -37,12 +53,12 @@ class Parameters:
         self.distribution = distribution
         self.name, self.family = type(distribution).__name__, distribution.family
         self.batch_shape, self.single = distribution.batch_shape, distribution.single
-        self._parts = Parts(distribution.parts())
+        self._parts = Parts(distribution.parts(), len(distribution.batch_shape))
 
     @cached_property
     def values(self) -> np.ndarray:
         """The parameters in one array, (batch..., K): a copy."""
-        return np.concatenate(self._parts.arrays, axis=-1)
+        return self._parts.joined()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .family import REAL, Family, broadcast_shapes, checked, complain, lower_triangle, one_of, packed
+from .family import REAL, Family, broadcast_shapes, checked, complain, lower_triangle, one_of
 
 
 class Wishart(Family):
@@ -38,6 +38,6 @@ class Wishart(Family):
         self.batch_shape = broadcast_shapes("Wishart", {"df": df.shape, name: L.shape[:-2]})
 
     def parts(self) -> tuple[np.ndarray, ...]:
-        L = packed(self.values["scale_tril"])
+        L = self.values["scale_tril"]
         df = np.broadcast_to(self.values["df"], self.batch_shape)
-        return df[..., None], np.broadcast_to(L, self.batch_shape + L.shape[-1:])
+        return df[..., None], np.broadcast_to(L, self.batch_shape + L.shape[-2:])

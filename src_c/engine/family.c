@@ -13,7 +13,7 @@ static int takes_terms(const kl_divergence *f, const kl_family *family)
 kl_part kl_family_part(const kl_rows *rows, int j, int64_t d)
 {
     const int64_t size = sizeof(double);
-    return rows->n_parts ? rows->part[j] : (kl_part){rows->data + j * d * size, rows->row_stride, size, d};
+    return rows->n_parts ? rows->part[j] : (kl_part){rows->data + j * d * size, rows->row_stride, size, d, 0, 0};
 }
 
 int kl_by_terms(const kl_divergence *f, const kl_rows *rows)

@@ -136,9 +136,12 @@ static inline void kl_add_gram(double *S, const double *L, double scale, int64_t
     for (int64_t i = 0; i < d; i++)
         for (int64_t j = 0; j <= i; j++) {
             const double *a = kl_row_of(L, i), *b = kl_row_of(L, j);
-            double s = 0;
-            for (int64_t k = 0; k <= j; k++) s += a[k] * b[k];
-            S[i * (i + 1) / 2 + j] += scale * s;
+            double s[4] = {0};
+            int64_t k = 0;
+            for (; k + 4 <= j + 1; k += 4)
+                for (int t = 0; t < 4; t++) s[t] += a[k + t] * b[k + t];
+            for (int t = 0; k <= j; t++, k++) s[t] += a[k] * b[k];
+            S[i * (i + 1) / 2 + j] += scale * ((s[0] + s[1]) + (s[2] + s[3]));
         }
 }
 

@@ -96,8 +96,13 @@ KL_INLINE const void *kl_placed(const kl_rows *rows, int64_t i)
 
 static void kl_join(const kl_rows *rows, int64_t i, double *out)
 {
-    for (const kl_part *part = rows->part; part < rows->part + rows->n_parts; part++, out += part[-1].n_cols)
-        kl_widen(KL_FLOAT64, part->data + i * part->row_stride, part->col_stride, part->n_cols, out);
+    for (const kl_part *part = rows->part; part < rows->part + rows->n_parts; part++) {
+        const char *data = part->data + i * part->row_stride;
+        if (!part->side) kl_widen(KL_FLOAT64, data, part->col_stride, part->n_cols, out);
+        for (int64_t line = 0, at = 0; line < part->side; at += ++line)
+            kl_widen(KL_FLOAT64, data + line * part->line_stride, part->col_stride, line + 1, out + at);
+        out += part->n_cols;
+    }
 }
 
 /* Logarithms in place, within 2 ulp. A lane group with a number out of the ordinary goes by log, whatever the width of vectors. */

@@ -14,12 +14,12 @@ KL_INLINE double kl_error_of_sum(double a, double b, double sum)
     return (a - (sum - part)) + (b - part);
 }
 
-KL_INLINE kl_twofold kl_twofold_add_product(kl_twofold x, vf64 a, vf64 a_low, vf64 b, vf64 b_low)
+KL_INLINE kl_twofold kl_twofold_add_product(kl_twofold x, vf64 a, vf64 b, vf64 b_low)
 {
-    const vf64 product = a * b, rest = kl_fma_exact(a, b, -product), small = KL_FMA_F64(a, b_low, a_low * b);
+    const vf64 product = a * b, rest = KL_FMA_F64(a, b_low, kl_fma_exact(a, b, -product));
     const vf64 sum = x.high + product, part = sum - x.high;
     const vf64 error = (x.high - (sum - part)) + (product - part);
-    return (kl_twofold){sum, x.low + (error + (rest + small))};
+    return (kl_twofold){sum, x.low + (error + rest)};
 }
 
 /* a - s l as high + low. */
@@ -50,7 +50,7 @@ KL_INLINE void kl_triangle_part(int count, const double *l, int64_t i, int64_t c
         const double *above = E + k * stride + c, *above_low = low + k * stride + c;
         const vf64 factor = kl_set_f64(-l[k]);
         KL_UNROLL for (int v = 0; v < count; v++)
-            x[v] = kl_twofold_add_product(x[v], factor, (vf64){0}, kl_load_f64(above + v * KL_W64),
+            x[v] = kl_twofold_add_product(x[v], factor, kl_load_f64(above + v * KL_W64),
                                           kl_load_f64(above_low + v * KL_W64));
     }
     const vf64 pivot = kl_set_f64(l[i]), inverse = kl_set_f64(1 / l[i]);
@@ -93,9 +93,11 @@ KL_INLINE void kl_add_products_part(int count, const double *X, const double *lo
     for (int64_t k = begin; k < last; k++) {
         const double *row = X + k * stride, *row_low = low + k * stride;
         const vf64 factor = kl_set_f64(row[column]), factor_low = kl_set_f64(row_low[column]);
-        KL_UNROLL for (int v = 0; v < count; v++)
-            x[v] = kl_twofold_add_product(x[v], factor, factor_low, kl_load_f64(row + c + v * KL_W64),
-                                          kl_load_f64(row_low + c + v * KL_W64));
+        KL_UNROLL for (int v = 0; v < count; v++) {
+            const vf64 b = kl_load_f64(row + c + v * KL_W64);
+            x[v] = kl_twofold_add_product(x[v], factor, b, kl_load_f64(row_low + c + v * KL_W64));
+            x[v].low = KL_FMA_F64(factor_low, b, x[v].low);
+        }
     }
     KL_UNROLL for (int v = 0; v < count; v++) kl_store_f64(out + c + v * KL_W64, x[v].high + x[v].low);
 }
