@@ -339,7 +339,9 @@ FAMILIES = [
     _family_by_rows("Normal", 500_000, Rival("torch.distributions"), Rival("NumPy, closed form by rows")),
     *(_family_by_rows(name, 100_000, Rival("torch.distributions")) for name in peers_families.ROW_BY_ROW),
     _family("gaussians", "Normal", 4096, 32, Rival("expert NumPy, Gaussians"), Rival("torch.distributions", 64)),
-    _family("full-covariance", "MultivariateNormal", 2000, 16, Rival("torch.distributions", 16)),
+    _family("full-covariance", "MultivariateNormal", 2000, 16, Rival("NumPy, closed form"),
+            Rival("torch.distributions", 16)),
+    _family("full-covariance-64", "MultivariateNormal", 1000, 64, Rival("NumPy, closed form")),
     _family("directions", "VonMisesFisher", 2000, 256, Rival("NumPy, closed form")),
     *(_family(f"family-{name.lower()}", name, 512, 8,
               Rival("NumPy, closed form") if name in peers_families.NUMPY else Rival("torch.distributions", 64))

@@ -58,15 +58,31 @@ def von_mises_fisher(mu, k, nu, K):
     return (length * k - log_norm(k))[:, None] + log_norm(K) - (length[:, None] * mu) @ (K[:, None] * nu).T
 
 
+def log_det(L):
+    return 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1)
+
+
+def precision_of(L):
+    inverse = np.linalg.inv(L)
+    return np.swapaxes(inverse, 1, 2) @ inverse
+
+
+def multivariate_normal(m, L, M, S):
+    """m, M (rows, d); L, S (rows, d, d), Cholesky factors."""
+    n, d = m.shape
+    precision = precision_of(S)
+    weighted = (precision @ M[:, :, None])[:, :, 0]
+    second = L @ np.swapaxes(L, 1, 2) + m[:, :, None] * m[:, None, :]
+    out = second.reshape(n, -1) @ (0.5 * precision.reshape(len(M), -1)).T
+    out -= m @ weighted.T
+    out += 0.5 * ((M * weighted).sum(axis=1) + log_det(S))
+    out -= 0.5 * (log_det(L) + d)[:, None]
+    return out
+
+
 def wishart(n, L, N, M):
     """n, N (rows,); L, M (rows, d, d), Cholesky factors."""
-    d = L.shape[1]
-
-    def log_det(L):
-        return 2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1)
-
-    inverse = np.linalg.inv(M)
-    precision = np.swapaxes(inverse, 1, 2) @ inverse
+    d, precision = L.shape[1], precision_of(M)
     halves, HALVES = (x[:, None] / 2 - np.arange(d) / 2 for x in (n, N))
     trace = (L @ np.swapaxes(L, 1, 2)).reshape(len(n), -1) @ precision.reshape(len(N), -1).T
     slopes = digamma(halves).sum(axis=1)

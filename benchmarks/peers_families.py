@@ -35,7 +35,7 @@ SMALL = tuple(name for name in (*PARAMETERS, "VonMisesFisher", "Wishart") if nam
 
 def data(name: str, n: int, d: int, rng, of_p: bool) -> np.ndarray:
     if name in MATRICES:
-        L = np.tril(0.2 * rng.standard_normal((n, d, d)), -1) + np.eye(d) * np.exp(0.2 * rng.standard_normal((n, 1, d)))
+        L = np.tril(0.8 / np.sqrt(d) * rng.standard_normal((n, d, d)), -1) + np.eye(d) * np.exp(0.2 * rng.standard_normal((n, 1, d)))
         first = rng.standard_normal((n, d, 1))
         return np.concatenate([first if name == "MultivariateNormal" else d + np.exp(first), L], axis=2)
     if name == "VonMisesFisher":
@@ -125,6 +125,8 @@ def numpy_kl(x):
     """The closed form: one product of matrices where it is one, else by broadcasting in blocks that fit the cache."""
     if x.op == "VonMisesFisher":
         return lambda: forms_families.von_mises_fisher(x.P[:, 0], x.P[:, 1, 0], x.Q[:, 0], x.Q[:, 1, 0])
+    if x.op == "MultivariateNormal":
+        return lambda: forms_families.multivariate_normal(x.P[:, :, 0], x.P[:, :, 1:], x.Q[:, :, 0], x.Q[:, :, 1:])
     if x.op == "Wishart":
         return lambda: forms_families.wishart(x.P[:, 0, 0], x.P[:, :, 1:], x.Q[:, 0, 0], x.Q[:, :, 1:])
     form, rows = forms_families.BY_COORDINATES[x.op], max(1, (1 << 15) // (len(x.Q) * x.Q.shape[2]))

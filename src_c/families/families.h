@@ -96,9 +96,9 @@ typedef struct {
     int32_t (*check)(const double *row, int64_t K, int64_t *where);
 
     /* KL(p||q) of valid rows in nats: +0.0 iff the distributions are equal, inf where q lacks support (or beyond
-     * the range of double), never negative or NaN. Relative error at most 1e-14; 1e-13 for full covariances (of
-     * condition up to 1e6) and for directions (von Mises, von Mises-Fisher). Nothing cancels: a closed form is
-     * written as terms that are never negative, each made from differences of parameters. */
+     * the range of double), never negative or NaN. Relative error at most 1e-14; 1e-13 for directions (von Mises,
+     * von Mises-Fisher). Nothing cancels: a closed form is written as terms that are never negative, each made from
+     * differences of parameters. */
     double (*direct)(const double *p, const double *q, int64_t K, kl_work work);
 
     /* Entropy in nats (differential for densities). */
