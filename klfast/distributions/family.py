@@ -218,7 +218,7 @@ def lower_triangle(family: str, name: str, x, what: str) -> np.ndarray:
         raise ValueError(f"{family}: {name} must hold square matrices, (..., d, d); got shape {array.shape}")
     if name == "scale_tril":
         diagonal = np.diagonal(array, axis1=-2, axis2=-1)
-        if (np.triu(array, 1) != 0).any():
+        if any(array[..., i, i + 1:].any() for i in range(array.shape[-1])):
             raise ValueError(f"{family}: scale_tril has entries above the diagonal; pass np.tril(scale_tril), or "
                              f"covariance_matrix=")
         if not (diagonal > 0).all():

@@ -318,7 +318,10 @@ static void beta_center1(const double *sums, double n, const double *first, doub
     double copy[4] = {sums[0], sums[1], sums[2], sums[3]};
     dirichlet_finish(copy, n, first, 2, center);
 }
-static kl_feature_row beta_mean1(const double *t, const double *c, double *x) { return dirichlet_mean(t, c, 2, x, (kl_work){0, 0}); }
+static kl_feature_row beta_mean1(const double *t, const double *c, double *x)
+{
+    return dirichlet_mean(t, c, 2, x, (kl_work){0, 0});
+}
 static kl_feature_row beta_natural1(const double *t, const double *c, double *y)
 {
     return dirichlet_natural(t, c, 2, y, (kl_work){0, 0});

@@ -37,20 +37,15 @@ static double direct(const double *p, const double *q, int64_t K, kl_work work)
     return kl_settled(kl_or_infinite(value), p, q, K);
 }
 
-/* KL(N(0, A A^T) || N(0, N N^T)), gap = A - N, N lower triangles by rows; ratios: A_kk, or NULL for ones. */
-static double to_mixture(const double *ratios, const double *gap, const double *N, int64_t d, double *E)
+/* KL(N(0, A A^T) || N(0, N N^T)), gap = A - N; ratios: A_kk, or NULL for ones. nothing: d zeros. */
+static double to_mixture(const kl_triangles *by, const double *ratios, const double *gap, const double *N,
+                         const double *nothing, int64_t d, double *E)
 {
     kl_total psi = {0, 0};
-    for (int64_t i = 0; i < d; i++) {
-        const double *n = kl_row_of(N, i), *g = kl_row_of(gap, i);
-        double *e = E + i * (i + 1) / 2;
-        for (int64_t j = 0; j <= i; j++) e[j] = g[j];
-        for (int64_t k = 0; k < i; k++)
-            for (int64_t j = 0; j <= k; j++) e[j] -= n[k] * kl_row_of(E, k)[j];
-        for (int64_t j = 0; j <= i; j++) e[j] /= n[i];
-        kl_total_add(&psi, kl_psi(g[i], ratios ? ratios[i] : 1, n[i]));
-    }
-    return kl_total_value(psi) + 0.5 * kl_norm2(E, kl_triangle(d));
+    by->ratio(N, gap, nothing, 0, 0, d, E, 0);
+    for (int64_t i = 0; i < d; i++)
+        kl_total_add(&psi, kl_psi(kl_row_of(gap, i)[i], ratios ? ratios[i] : 1, kl_row_of(N, i)[i]));
+    return kl_total_value(psi) + 0.5 * by->norm2(E, d, 1);
 }
 
 /* Where a pivot is the small rest of a row that is subtracted, Cholesky magnifies roundings by the squares' ratio.
@@ -118,7 +113,7 @@ static double chernoff(const double *p, const double *q, double s, double t, int
 {
     const int64_t d = dimension(K), n = kl_triangle(d), stride = kl_stride(d);
     double *whole = work.scratch, *low = whole + kl_strided(d), *space = low + kl_strided(d);
-    double *E = space + kl_products_space(d), *N = E + n, *gap = N + n, *out = gap + n, *u = out + n, *ratios = u + d;
+    double *E = space + kl_products_space(d), *N = E + n, *gap = N + n, *u = gap + n, *ratios = u + d;
     work.triangles->ratio(q + d, p + d, 0, p, q, d, whole, low);
     for (int64_t i = 0; i < d; i++) u[i] = whole[i * stride], whole[i * stride] = low[i * stride] = 0;
     kl_packed_triangle(whole, d, E);
@@ -130,7 +125,11 @@ static double chernoff(const double *p, const double *q, double s, double t, int
         N[i * (i + 1) / 2 + i] += 1;
         ratios[i] = kl_row_of(p + d, i)[i] / kl_row_of(q + d, i)[i];
     }
-    if (s < 1) value = t * to_mixture(ratios, gap, N, d, out) + s * to_mixture(0, E, N, d, out);
+    if (s < 1) {
+        for (int64_t i = 0; i < d; i++) low[i] = 0;
+        value = t * to_mixture(work.triangles, ratios, gap, N, low, d, whole);
+        value += s * to_mixture(work.triangles, 0, E, N, low, d, whole);
+    }
     for (int64_t i = 0; i < d; i++) {
         for (int64_t k = 0; k < i; k++) u[i] -= kl_row_of(N, i)[k] * u[k];
         u[i] /= kl_row_of(N, i)[i];

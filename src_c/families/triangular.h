@@ -113,6 +113,17 @@ static inline void kl_outer(const kl_triangles *by, const double *E, const doubl
     }
 }
 
+/* In four lanes. */
+static inline double kl_row_dot(const double *a, const double *b, int64_t n)
+{
+    double s[4] = {0};
+    int64_t k = 0;
+    for (; k + 4 <= n; k += 4)
+        for (int j = 0; j < 4; j++) s[j] += a[k + j] * b[k + j];
+    for (int j = 0; k < n; j++, k++) s[j] += a[k] * b[k];
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
 /* In place, the Cholesky factor of a symmetric matrix given by its lower triangle; 0 if it is not positive. */
 static inline int kl_cholesky(double *S, int64_t d)
 {
@@ -120,8 +131,7 @@ static inline int kl_cholesky(double *S, int64_t d)
         double *row = S + i * (i + 1) / 2;
         for (int64_t j = 0; j <= i; j++) {
             const double *other = kl_row_of(S, j);
-            double s = row[j];
-            for (int64_t k = 0; k < j; k++) s -= row[k] * other[k];
+            const double s = row[j] - kl_row_dot(row, other, j);
             if (j < i) row[j] = s / other[j];
             else if (s > 0 && s <= DBL_MAX) row[j] = sqrt(s);
             else return 0;
@@ -136,12 +146,7 @@ static inline void kl_add_gram(double *S, const double *L, double scale, int64_t
     for (int64_t i = 0; i < d; i++)
         for (int64_t j = 0; j <= i; j++) {
             const double *a = kl_row_of(L, i), *b = kl_row_of(L, j);
-            double s[4] = {0};
-            int64_t k = 0;
-            for (; k + 4 <= j + 1; k += 4)
-                for (int t = 0; t < 4; t++) s[t] += a[k + t] * b[k + t];
-            for (int t = 0; k <= j; t++, k++) s[t] += a[k] * b[k];
-            S[i * (i + 1) / 2 + j] += scale * ((s[0] + s[1]) + (s[2] + s[3]));
+            S[i * (i + 1) / 2 + j] += scale * kl_row_dot(a, b, j + 1);
         }
 }
 
@@ -153,8 +158,7 @@ static inline int kl_cholesky_less_one(double *X, int64_t d)
         double *row = X + i * (i + 1) / 2;
         for (int64_t j = 0; j <= i; j++) {
             const double *other = kl_row_of(X, j);
-            double s = row[j];
-            for (int64_t k = 0; k < j; k++) s -= row[k] * other[k];
+            const double s = row[j] - kl_row_dot(row, other, j);
             if (j < i) row[j] = s / (1 + other[j]);
             else if (s > -1 && s <= DBL_MAX) row[j] = s / (1 + sqrt(1 + s));
             else return 0;

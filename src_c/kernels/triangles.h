@@ -26,7 +26,7 @@ KL_INLINE kl_twofold kl_twofold_add_product(kl_twofold x, vf64 a, vf64 b, vf64 b
 KL_INLINE double kl_gap_of(double a, double s, double l, double *low)
 {
     const double product = s * l, gap = a - product;
-    *low = kl_error_of_sum(a, -product, gap) - (s == 1 ? 0 : fma(s, l, -product));
+    *low = kl_error_of_sum(a, -product, gap) - (s == 1 || s == 0 ? 0 : fma(s, l, -product));
     return gap;
 }
 
@@ -34,13 +34,32 @@ KL_INLINE double kl_gap_of(double a, double s, double l, double *low)
 KL_INLINE void kl_triangle_gap(const double *l, const double *a, const double *s, const double *m, const double *n,
                                int64_t i, int64_t stride, double *e, double *low)
 {
-    e[0] = m ? kl_gap_of(m[i], 1, n[i], low) : (low[0] = 0);
-    for (int64_t j = 0; j <= i; j++) e[1 + j] = kl_gap_of(a[j], s ? s[j] : 1, l[j], low + 1 + j);
-    for (int64_t j = i + 2; j < stride; j++) e[j] = low[j] = 0;
+    double lost;
+    e[0] = m ? kl_gap_of(m[i], 1, n[i], low ? low : &lost) : 0;
+    if (low && !m) low[0] = 0;
+    for (int64_t j = 0; j <= i; j++) e[1 + j] = kl_gap_of(a[j], s ? s[j] : 1, l[j], low ? low + 1 + j : &lost);
+    for (int64_t j = i + 2; j < stride; j++) e[j] = 0;
+    for (int64_t j = i + 2; j < stride && low; j++) low[j] = 0;
 }
 
 /* Columns [c, c + count vectors) of row i, whose rows above are done: those from c - 1 on have something there. */
-KL_INLINE void kl_triangle_part(int count, const double *l, int64_t i, int64_t c, int64_t stride, double *E, double *low)
+KL_INLINE void kl_triangle_part(int count, const double *l, int64_t i, int64_t c, int64_t stride, double *E)
+{
+    double *e = E + i * stride + c;
+    vf64 x[KL_TRIANGLE_BLOCK];
+    KL_UNROLL for (int v = 0; v < count; v++) x[v] = kl_load_f64(e + v * KL_W64);
+    for (int64_t k = c ? c - 1 : 0; k < i; k++) {
+        const double *above = E + k * stride + c;
+        const vf64 factor = kl_set_f64(-l[k]);
+        KL_UNROLL for (int v = 0; v < count; v++)
+            x[v] = KL_FMA_F64(factor, kl_load_f64(above + v * KL_W64), x[v]);
+    }
+    const vf64 pivot = kl_set_f64(l[i]);
+    KL_UNROLL for (int v = 0; v < count; v++) kl_store_f64(e + v * KL_W64, x[v] / pivot);
+}
+
+KL_INLINE void kl_triangle_part_twofold(int count, const double *l, int64_t i, int64_t c, int64_t stride, double *E,
+                                        double *low)
 {
     double *e = E + i * stride + c, *r = low + i * stride + c;
     kl_twofold x[KL_TRIANGLE_BLOCK];
@@ -78,8 +97,9 @@ static void kl_triangle_ratio(const double *L, const double *A, const double *s,
     const int64_t stride = kl_stride(d);
     for (int64_t i = 0; i < d; i++) {
         const double *l = L + i * (i + 1) / 2;
-        kl_triangle_gap(l, A + i * (i + 1) / 2, s, m, n, i, stride, E + i * stride, low + i * stride);
-        KL_IN_BLOCKS(i + 2, kl_triangle_part, l, i, c, stride, E, low)
+        kl_triangle_gap(l, A + i * (i + 1) / 2, s, m, n, i, stride, E + i * stride, low ? low + i * stride : NULL);
+        if (low) KL_IN_BLOCKS(i + 2, kl_triangle_part_twofold, l, i, c, stride, E, low)
+        else KL_IN_BLOCKS(i + 2, kl_triangle_part, l, i, c, stride, E)
     }
 }
 

@@ -19,7 +19,7 @@ enum { FORMS = 3, CASES = 16 * FORMS * 2 * 3 };
 _Static_assert(sizeof SIZES / sizeof *SIZES == 16, "CASES");
 
 /* Every ISA gets the same numbers, and those with fused multiply-adds give the same bits: of each result a hash. */
-static uint64_t state, hashes[8 * CASES];
+static uint64_t state, hashes[9 * CASES];
 static int64_t results;
 static int hashed; /* by an ISA before */
 
@@ -102,6 +102,14 @@ static void check_ratio(const kl_kernels *k, int64_t d, double least, int form, 
             if (j > i + 1) CHECK(E[at_ij] == 0 && low[at_ij] == 0, "%s: not 0", k->name);
         }
     check_bits(k, E, all);
+    check_bits(k, low, all);
+    k->triangles->ratio(L, A, scale, first, n, d, low, NULL);
+    for (int64_t i = 0; i < d; i++)
+        for (int64_t j = 0; j < stride; j++) {
+            const double rest = size_of(exact[i * stride + j] - low[i * stride + j]);
+            CHECK(rest <= (double)(i * i / 2 + 8) * U * growth[i] && (j <= i + 1 || low[i * stride + j] == 0),
+                  "%s: d = %d, (%d, %d) in double: off by %g", k->name, (int)d, (int)i, (int)j, rest);
+        }
     check_bits(k, low, all);
     for (int diagonal = 0; diagonal < 2; diagonal++) {
         long double sum = 0;
