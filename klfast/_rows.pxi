@@ -83,13 +83,18 @@ def mean_lengths(concentration, double d):
     return lengths.reshape(np.shape(concentration)), slopes.reshape(np.shape(concentration))
 
 
-def entropy(Rows rows, norms, int n_threads):
+def entropy(Rows rows, norms, int n_threads, tolerance=None):
+    """(entropy of each row, stats). With a tolerance rows are checked on the way, as `scan` does, and `norms` is room for
+    theirs."""
     cdef int64_t n = rows.c.n_rows, tasks = (n + ROWS_A_TASK - 1) // ROWS_A_TASK, t, end
     result = np.empty(n)
     cdef double[::1] out = result
-    cdef const kl_norm *norm = <const kl_norm *>address(norms)
-    cdef Stats stats = Stats(n_threads)
-    cdef stats_of_thread *each = stats.each
+    cdef kl_norm *norm = <kl_norm *>address(norms)
+    cdef bint unchecked = tolerance is not None
+    cdef double allowed = tolerance if unchecked else 0
+    stats = Stats(n_threads)
+    cdef stats_of_thread *each = (<Stats>stats).each
+    cdef int32_t[:, ::1] zeros = np.zeros((n_threads, 16), np.int32)
     cdef Form form = Form("kl")
     cdef double[:, ::1] scratch = scratch_for(n_threads, kl_scratch_of(&form.c, &rows.c))
     cdef int64_t step = ROWS_A_TASK
@@ -101,10 +106,16 @@ def entropy(Rows rows, norms, int n_threads):
             me = kl_seated(&team, threadid())
             end = min(t * step + step, n)
             if rows.c.family != NULL:
-                kl_family_entropy(kernels, &rows.c, t * step, end, &out[0], &scratch[me, 0])
+                if unchecked:
+                    kl_family_scan(kernels, &rows.c, t * step, end, &scratch[me, 0], &each[me].stats)
+                if each[me].stats.status == 0:
+                    kl_family_entropy(kernels, &rows.c, t * step, end, &out[0], &scratch[me, 0])
             else:
-                kernels.entropy(&rows.c, norm, t * step, end, &out[0], &scratch[me, 0], &each[me].stats)
-    return result
+                if unchecked:
+                    kernels.scan(&rows.c, t * step, end, allowed, norm, &zeros[me, 0], &scratch[me, 0], &each[me].stats)
+                if each[me].stats.status == 0:
+                    kernels.entropy(&rows.c, norm, t * step, end, &out[0], &scratch[me, 0], &each[me].stats)
+    return result, stats
 
 
 def rowwise(Form form, Rows P, Rows Q, int64_t begin, int64_t end, double tolerance_p,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from . import _engine, divergences, plan, rows
+from . import _engine, divergences, memory, plan, rows
 from .arguments import base_factor, checked_out
 from .distributions import as_distribution, as_pair
 from .encoding import check_match, refused
@@ -136,11 +136,13 @@ def entropy(P, *, axis=-1, base=None, n_jobs=None):
     shape = values.shape[:-1]
     matrix = p.rows(rows.as_matrix(values))
     threads = plan.worth(threads, math.prod(matrix.shape))
-    norms, _, stats = _engine.scan(matrix, p.sum_tolerance, threads)
+    room = memory.empty((matrix.shape[0],), _engine.NORM)
+    result, stats = _engine.entropy(matrix, room, threads, p.sum_tolerance)
     if stats.refused:
         raise refused(p, matrix, "P", stats, rows.place(stats.refused[1], shape))
-    result = _engine.entropy(matrix, norms, threads) * factor
-    return result.reshape(shape).astype(np.float32 if p.single else np.float64)[()]
+    if factor != 1:
+        result *= factor
+    return result.reshape(shape).astype(np.float32 if p.single else np.float64, copy=False)[()]
 
 
 def pairwise(P, Q=None, divergence="kl", *, dtype=None, rtol=None, base=None, out=None, n_jobs=None, progress=False):

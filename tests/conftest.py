@@ -39,6 +39,7 @@ def recorder(monkeypatch):
 
     watch("scan", lambda result: result[2])
     watch("rowwise", lambda result: result)
+    watch("entropy", lambda result: result[1])
     watch("Pairing", lambda result: result.stats)
     watch("Side", lambda result: result.stats)
     return record

@@ -306,48 +306,60 @@ static int kl_direct_probs(const kl_row_pair *pairs, int64_t n, int64_t K, doubl
     return n && out[n - 1] < bound[n - 1];
 }
 
+/* Sums over a row for its entropy: of pbar log(1/pbar) times KL_UP and of the weights, without the bin that has more than
+ * half of the mass, and the largest weight. */
+typedef struct { kl_sum h, others; vf64 largest; } kl_entropy_sums;
+
+/* x: KL_LANES bins; `factors`, if not NULL: two that bring the row's sum to [1/2, 1). */
+KL_INLINE void kl_entropy_group(const double *x, vf64 half, vf64 inverse, const double *factors, kl_lanes *terms,
+                                kl_lanes *minor, vf64 *largest)
+{
+    const vf64 unit = kl_set_f64(KL_UP), zero = {0};
+    KL_UNROLL for (int j = 0; j < KL_NV; j++) {
+        const vf64 weight = kl_load_f64(x + j * KL_W64);
+        *largest = KL_MAX_F64(weight, *largest);
+        vf64 rest = KL_IF_LESS_F64(half, weight, zero, weight);
+        if (factors) rest = rest * factors[0] * factors[1];
+        const vf64 part = rest * inverse, full = kl_select(part == 0, unit, part);
+        terms->v[j] = KL_FMA_F64(part, kl_log_value(kl_log_reduce(unit, full, unit - full)), terms->v[j]);
+        minor->v[j] += rest;
+    }
+}
+
+KL_INLINE kl_entropy_sums kl_entropy_row(const double *p, int64_t K, double total, double most, const double *factors)
+{
+    const vf64 half = kl_set_f64(most), inverse = kl_set_f64(1 / total * KL_UP);
+    kl_entropy_sums s = {kl_sum_zero(), kl_sum_zero(), {0}};
+    double tail[KL_LANES];
+    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
+        const int64_t n = K - begin < KL_SUM_BLOCK ? K - begin : KL_SUM_BLOCK, whole = n - n % KL_LANES;
+        kl_lanes terms = kl_lanes_zero(), minor = kl_lanes_zero();
+        for (int64_t k = begin; k < begin + whole; k += KL_LANES)
+            kl_entropy_group(p + k, half, inverse, factors, &terms, &minor, &s.largest);
+        if (whole < n)
+            kl_entropy_group(kl_tail(p, begin + whole, K, 0, tail), half, inverse, factors, &terms, &minor, &s.largest);
+        if (K <= KL_SUM_BLOCK) s.h.high = terms, s.others.high = minor; /* one block: nothing to compensate */
+        else kl_sum_add(&s.h, &terms), kl_sum_add(&s.others, &minor);
+    }
+    return s;
+}
+
 /* H(P) = sum over k of (p_k/S) log(S/p_k). A bin r with more than half of the mass has
  * log(S/p_r) = -log1p(-rest/S), rest being the sum of the other bins. */
 static double kl_entropy_probs(const double *p, kl_norm norm, int64_t K)
 {
-    /* Sums near the ends of the exponent range are brought to [1/2, 1) by two exact factors. */
-    double first = 1, second = 1;
-    if (!kl_is_usual(norm)) {
+    double total = norm.a, major = 0;
+    kl_entropy_sums s;
+    if (kl_is_usual(norm)) s = kl_entropy_row(p, K, total, 0.5 * norm.a, NULL);
+    else {
         int exponent;
         frexp(norm.a, &exponent);
-        first = ldexp(1, -exponent / 2), second = ldexp(1, -exponent - -exponent / 2);
+        const double factors[2] = {ldexp(1, -exponent / 2), ldexp(1, -exponent - -exponent / 2)};
+        total = norm.a * factors[0] * factors[1];
+        s = kl_entropy_row(p, K, total, 0.5 * norm.a, factors);
     }
-    const double total = norm.a * first * second;
-    const vf64 half = kl_set_f64(0.5 * norm.a);
-    double major = 0, group[KL_LANES];
-    kl_sum h = kl_sum_zero(), others = kl_sum_zero();
-    const int64_t whole = K - K % KL_LANES;
-    const vf64 inverse = kl_set_f64(1 / total * KL_UP);
-    for (int64_t begin = 0; begin < K; begin += KL_SUM_BLOCK) {
-        kl_lanes terms = kl_lanes_zero(), minor = kl_lanes_zero();
-        for (int64_t k = begin; k < K && k < begin + KL_SUM_BLOCK; k += KL_LANES) {
-            const double *x = k < whole ? p + k : kl_tail(p, k, K, 0, group);
-            vi64 large = {0};
-            KL_UNROLL for (int j = 0; j < KL_NV; j++) large |= kl_load_f64(x + j * KL_W64) > half;
-            if (KL_BITS_F64(large)) {
-                if (x != group) memcpy(group, x, sizeof group);
-                for (int l = 0; l < KL_LANES; l++)
-                    if (group[l] > half[0]) major = group[l], group[l] = 0;
-                x = group;
-            }
-            KL_UNROLL for (int j = 0; j < KL_NV; j++) {
-                vf64 pk = kl_load_f64(x + j * KL_W64) * first * second, pn = pk * inverse;
-                vf64 unit = kl_set_f64(KL_UP);
-                vf64 log_inverse = kl_log_value(kl_log_reduce(unit, pn, unit - pn));
-                terms.v[j] += kl_select(pn == 0, (vf64){0}, pn * log_inverse);
-                minor.v[j] += pk;
-            }
-        }
-        kl_sum_add(&h, &terms);
-        kl_sum_add(&others, &minor);
-    }
-    const double rest = kl_sum_total(&others) / total;
-    double value = kl_sum_total(&h) / KL_UP;
-    if (major > 0) value -= major / norm.a * log1p(-rest);
-    return value;
+    const double value = kl_row_total(&s.h, K) / KL_UP;
+    if (!KL_BITS_F64(s.largest > kl_set_f64(0.5 * norm.a))) return value;
+    for (int j = 0; j < KL_W64; j++) major = s.largest[j] > major ? s.largest[j] : major;
+    return value - major / norm.a * log1p(-kl_row_total(&s.others, K) / total);
 }
