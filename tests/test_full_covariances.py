@@ -73,6 +73,18 @@ def test_powers_at_any_condition(order, rng):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
+def test_units_do_not_matter(name, isa, rng):
+    """Scales near both ends of the range of float64 cost no bit."""
+    L, loc = triangles(rng, 6, 5, 1e4, 0.5)
+    P = batch(name, L, loc, 0.5, np.random.default_rng(1))
+    for power in (-900, -400, 400, 1015):
+        Q = batch(name, np.ldexp(L, power), np.ldexp(loc, power), 0.5, np.random.default_rng(1))
+        for i in range(3):
+            np.testing.assert_array_equal(kl.rowwise(Q[i : i + 1], Q), kl.rowwise(P[i : i + 1], P))
+        np.testing.assert_allclose(kl.pairwise(Q), kl.pairwise(P), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
 def test_triangles_are_read_where_they_lie(name, rng):
     L, loc = triangles(rng, 20, 5, 10.0, 0.3)
     P = batch(name, L, loc, 0.0, rng)

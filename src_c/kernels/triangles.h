@@ -4,6 +4,18 @@
 
 #define KL_TRIANGLE_BLOCK 4 /* vectors of a row in work together: as many chains of additions */
 
+/* a b + c as kl_fma_exact has it, of an a of any size, whose splitting without a fused multiply-add may overflow. */
+KL_INLINE vf64 kl_fma_of_any(vf64 a, vf64 b, vf64 c)
+{
+#if KL_HAS_FMA
+    return KL_FMA_F64(a, b, c);
+#else
+    const vi64 large = kl_abs(a) > 0x1p900;
+    const vf64 down = kl_select(large, kl_set_f64(0x1p-60), kl_set_f64(1));
+    return kl_fma_exact(a * down, b, c * down) / down;
+#endif
+}
+
 /* high + low + a b, of which high is the rounded sum. */
 typedef struct { vf64 high, low; } kl_twofold;
 
@@ -16,7 +28,7 @@ KL_INLINE double kl_error_of_sum(double a, double b, double sum)
 
 KL_INLINE kl_twofold kl_twofold_add_product(kl_twofold x, vf64 a, vf64 b, vf64 b_low)
 {
-    const vf64 product = a * b, rest = KL_FMA_F64(a, b_low, kl_fma_exact(a, b, -product));
+    const vf64 product = a * b, rest = KL_FMA_F64(a, b_low, kl_fma_of_any(a, b, -product));
     const vf64 sum = x.high + product, part = sum - x.high;
     const vf64 error = (x.high - (sum - part)) + (product - part);
     return (kl_twofold){sum, x.low + (error + rest)};
@@ -75,7 +87,7 @@ KL_INLINE void kl_triangle_part_twofold(int count, const double *l, int64_t i, i
     const vf64 pivot = kl_set_f64(l[i]), inverse = kl_set_f64(1 / l[i]);
     KL_UNROLL for (int v = 0; v < count; v++) {
         const vf64 about = (x[v].high + x[v].low) * inverse;
-        const vf64 rest = (kl_fma_exact(-about, pivot, x[v].high) + x[v].low) * inverse, sum = about + rest;
+        const vf64 rest = (kl_fma_of_any(-pivot, about, x[v].high) + x[v].low) * inverse, sum = about + rest;
         kl_store_f64(e + v * KL_W64, sum);
         kl_store_f64(r + v * KL_W64, rest - (sum - about));
     }
