@@ -83,9 +83,9 @@ def mean_lengths(concentration, double d):
     return lengths.reshape(np.shape(concentration)), slopes.reshape(np.shape(concentration))
 
 
-def entropy(Rows rows, norms, int n_threads, tolerance=None):
-    """(entropy of each row, stats). With a tolerance rows are checked on the way, as `scan` does, and `norms` is room for
-    theirs."""
+def entropy(Rows rows, norms, tolerance, int n_threads):
+    """(entropy of each row, stats). With a tolerance, not None, rows are checked on the way, as `scan` does, and `norms` is
+    room for theirs."""
     cdef int64_t n = rows.c.n_rows, tasks = (n + ROWS_A_TASK - 1) // ROWS_A_TASK, t, end
     result = np.empty(n)
     cdef double[::1] out = result

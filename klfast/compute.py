@@ -137,7 +137,7 @@ def entropy(P, *, axis=-1, base=None, n_jobs=None):
     matrix = p.rows(rows.as_matrix(values))
     threads = plan.worth(threads, math.prod(matrix.shape))
     room = memory.empty((matrix.shape[0],), _engine.NORM)
-    result, stats = _engine.entropy(matrix, room, threads, p.sum_tolerance)
+    result, stats = _engine.entropy(matrix, room, p.sum_tolerance, threads)
     if stats.refused:
         raise refused(p, matrix, "P", stats, rows.place(stats.refused[1], shape))
     if factor != 1:

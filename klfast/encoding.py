@@ -55,7 +55,7 @@ class Operand:
 
     @cached_property
     def entropy(self) -> np.ndarray:
-        return _engine.entropy(self.rows, self.norms, self.threads)[0]
+        return _engine.entropy(self.rows, self.norms, None, self.threads)[0]
 
     def as_logits(self) -> Operand:
         """The same distributions read as log-weights, to meet an operand that has logits."""

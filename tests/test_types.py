@@ -208,7 +208,7 @@ def test_more_than_two_to_the_31_elements(tmp_path):
     np.testing.assert_array_equal(rows.read(n - 2), big[-2])
     tail = rows.select(np.arange(n - 5, n))
     norms, _, _ = _engine.scan(tail, -1.0, 1)
-    np.testing.assert_array_equal(_engine.entropy(tail, norms, 1)[0], expected)
+    np.testing.assert_array_equal(_engine.entropy(tail, norms, None, 1)[0], expected)
     np.testing.assert_array_equal(kl.entropy(kl.Categorical(counts=big[-5:])), expected)
     del big, rows, tail
 
